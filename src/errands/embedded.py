@@ -1,0 +1,363 @@
+"""errands inside the user's own process: store, engine and executors, wired for an App.
+
+Every process that sends opens the store directly; `worker` adds the loops that execute. A process
+is one row among the workers, its ids are its own, and what it queues for itself it decides itself.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from errands.clock import Alarms, Chance, Clock, IdSource, SystemAlarms, SystemClock
+from errands.engine.absorb import absorb
+from errands.engine.config import Config
+from errands.engine.input import CancelAsked, Registered, Sent, WorkerLeft
+from errands.engine.state import Here, State
+from errands.engine.transition import BeatKept, WorkerKept
+from errands.executors.committer import Committer, Effects
+from errands.executors.dispatcher import Dispatcher
+from errands.executors.runner import Runner
+from errands.executors.sweeper import Sweeper
+from errands.executors.ticket import Ticket
+from errands.executors.timers import Timers
+from errands.executors.watchers import Watchers
+from errands.model.errors import JobNotFound
+from errands.model.event import NewEvent
+from errands.model.ids import RunId, WorkerId, id_time, make_id, parse_id, public_id
+from errands.model.job import JobView, NewJob
+from errands.model.run import Done, RunStatus
+from errands.model.worker import Worker, WorkerState
+from errands.sdk import logs
+from errands.sdk.app import App
+from errands.sdk.backend import Backend
+from errands.sdk.live import LiveCaller
+from errands.settings import Settings, settings_from
+from errands.store.cycle import Entry
+from errands.store.interface import RunRow, Store
+from errands.store.open import open_store
+
+POLL_SECONDS = 0.02
+"""How often a process without a worker asks whether a job has changed elsewhere."""
+
+
+def open_embedded(url: str, app: App) -> Backend:
+    """The backend for a store's URL. No I/O yet."""
+    return Embedded(lambda: open_store(url), app, settings_from())
+
+
+class Embedded:
+    """See `sdk.backend.Backend`."""
+
+    def __init__(
+        self,
+        opener: Any,
+        app: App,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        alarms: Alarms | None = None,
+        chance: Chance | None = None,
+    ) -> None:
+        self._opener, self.app, self.settings = opener, app, settings
+        self.clock = clock or SystemClock()
+        self.alarms = alarms or SystemAlarms(self.clock)
+        self.chance = chance or Chance()
+        self.watchers = Watchers()
+        self.dispatcher: Dispatcher | None = None
+        self._opening = threading.Lock()
+        self._pid = 0
+        self._home: asyncio.AbstractEventLoop | None = None
+
+    # -- opening -------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        if self._pid == os.getpid():
+            return
+        with self._opening:
+            if self._pid != os.getpid():
+                self.open()
+        await self.register(is_complete=False)
+
+    def open(self) -> None:
+        """Open the store and join those who use it."""
+        self.store: Store = self._opener()
+        self.key = self.store.reader.key()
+        here, new_id = self._join(0)
+        self.committer = self.make_committer(here, new_id)
+        self.drive()
+        self._pid = os.getpid()
+
+    def make_committer(self, here: Here, new_id: IdSource) -> Committer:
+        committer = Committer(
+            self.store,
+            here,
+            self.clock,
+            new_id,
+            deliver=self.deliver,
+            config=self.store.reader.config(),
+        )
+        committer.beat_ms = self.settings.lease_ms // 3
+        return committer
+
+    def drive(self) -> None:
+        """Let the committer work: in a thread of its own, which a slow disk may block."""
+        self.committer.start()
+
+    def _join(self, concurrency: int) -> tuple[Here, IdSource]:
+        """A new worker id, and with it new ids for everything."""
+        now = self.clock.now()
+        with self.store.transaction() as transaction:
+            node = transaction.free_node()
+            self.store.hold_node(node)
+            worker = WorkerId(make_id(now, node, 0))
+            here = Here(worker, self.key, self.settings.keep_runs_ms)
+            new_id = IdSource(node, self.clock)
+            state = State(here, Config(0), now, new_id)
+            joined = Worker(
+                worker,
+                node,
+                os.getpid(),
+                socket.gethostname(),
+                self.app.id,
+                WorkerState.ALIVE,
+                now,
+                now,
+                concurrency,
+            )
+            absorb(state, (WorkerKept(joined), BeatKept(worker, now)))
+            transaction.apply(state)
+        self._node = node
+        return here, new_id
+
+    async def register(self, *, is_complete: bool) -> None:
+        config = self.app.config()
+        if config.functions:
+            await self.committer.submit(Registered(config, is_complete))
+
+    # -- what callers are told -----------------------------------------------------------------
+
+    def deliver(self, committer: Committer, entries: list[Entry], effects: Effects | None) -> None:
+        """In the committer's thread: hand answers to the loops and threads that wait for them."""
+        told: dict[
+            asyncio.AbstractEventLoop | None, list[tuple[Ticket[Any], Any, BaseException | None]]
+        ] = {}
+        for entry in entries:
+            ticket = entry.ticket
+            if ticket is not None:
+                told.setdefault(ticket.loop, []).append((ticket, entry.answer, entry.error))
+        if effects is not None:
+            for ticket, done in self.watchers.told(effects):
+                told.setdefault(ticket.loop, []).append((ticket, done, None))
+            if self._home is not None:
+                told.setdefault(self._home, [])
+        for loop, tickets in told.items():
+            of_home = effects if loop is self._home else None
+            if loop is None:
+                _settle(tickets)
+            else:
+                try:
+                    loop.call_soon_threadsafe(self._tell, tickets, of_home)
+                except RuntimeError:
+                    # The loop is closed: nobody is left to be told.
+                    continue
+
+    def _tell(
+        self, tickets: list[tuple[Ticket[Any], Any, BaseException | None]], effects: Effects | None
+    ) -> None:
+        _settle(tickets)
+        if effects is not None and self.dispatcher is not None:
+            self.dispatcher.acted(effects)
+
+    # -- Backend -------------------------------------------------------------------------------
+
+    async def send(self, items: Sequence[NewEvent | NewJob]) -> list[str]:
+        accepted = await self.committer.submit(Sent(tuple(items)), is_door=True)
+        key = self.key
+        return [
+            given or public_id(id, key)
+            for id, given in zip(accepted.ids, accepted.keys, strict=True)
+        ]
+
+    async def job(self, job_id: str) -> JobView:
+        return self._view(job_id, self._run_id(job_id))
+
+    async def changed(self, seen: JobView, timeout: float | None) -> JobView:
+        run = self._run_id(seen.id)
+        deadline = None if timeout is None else self.clock.now() + timeout * 1000
+        while True:
+            ticket = self.watchers.watch(run)
+            view = self._view(seen.id, run)
+            if view != seen:
+                self.watchers.forget(run, ticket)
+                return view
+            left = None if deadline is None else (deadline - self.clock.now()) / 1000
+            if left is not None and left <= 0:
+                self.watchers.forget(run, ticket)
+                return view
+            done = await self._hear(run, ticket, left)
+            if done is not None:
+                return self._done_view(seen, done)
+
+    async def _hear(
+        self, run: RunId, ticket: Ticket[Done | None], timeout: float | None
+    ) -> Done | None:
+        """Wait for a change; another process's is only seen by looking."""
+        wait = POLL_SECONDS if timeout is None else min(POLL_SECONDS, timeout)
+        if self.dispatcher is not None:
+            wait = min(0.5, timeout) if timeout is not None else 0.5
+        if ticket.loop is None:
+            ticket.wait(wait)
+        else:
+            waiter = asyncio.ensure_future(ticket)
+            await asyncio.wait([waiter], timeout=wait)
+            if not waiter.done():
+                waiter.cancel()
+        if ticket.is_done:
+            return await ticket
+        self.watchers.forget(run, ticket)
+        return None
+
+    async def cancel(self, job_id: str, reason: str | None) -> None:
+        run = self._run_id(job_id)
+        self._view(job_id, run)
+        await self.committer.submit(CancelAsked(run, reason or ""))
+
+    def _run_id(self, job_id: str) -> RunId:
+        number = parse_id(job_id, self.key)
+        if number is None:
+            raise JobNotFound(job_id)
+        return RunId(number)
+
+    def _view(self, job_id: str, run: RunId) -> JobView:
+        row = self.store.reader.run(run)
+        if row is None:
+            raise JobNotFound(job_id)
+        return view_of(job_id, row)
+
+    def _done_view(self, seen: JobView, done: Done) -> JobView:
+        return view_of_done(seen.id, id_time(done.run), done, seen.progress, seen.message)
+
+    # -- worker --------------------------------------------------------------------------------
+
+    def worker(self, concurrency: int | None) -> AbstractAsyncContextManager[object]:
+        return self._working(concurrency or self.settings.concurrency)
+
+    @asynccontextmanager
+    async def _working(self, concurrency: int) -> AsyncGenerator["Embedded"]:
+        await self.connect()
+        self._home = asyncio.get_running_loop()
+        functions = ThreadPoolExecutor(self.settings.threads, "errands-function")
+        steps = ThreadPoolExecutor(self.settings.threads, "errands-step")
+        caller = LiveCaller(self.app, functions, steps, self.settings.value_bytes)
+        logs.capture()
+        for middleware in self.app.middleware:
+            await middleware.start()
+        try:
+            await self.register(is_complete=True)
+            self.dispatcher = self.dispatch(caller)
+            self.dispatcher.start()
+            self.committer.serve(self._served(), concurrency)
+            yield self
+            await self.dispatcher.stop(self.settings.grace_ms / 1000)
+        finally:
+            self.dispatcher = None
+            self._home = None
+            functions.shutdown(wait=False, cancel_futures=True)
+            steps.shutdown(wait=False, cancel_futures=True)
+            logs.release()
+            for middleware in self.app.middleware:
+                await middleware.stop()
+
+    def rejoin(self) -> None:
+        """Others took this process for dead: what it held is theirs, and it goes on as a new one."""
+        self.store.drop_node(self._node)
+        here, new_id = self._join(self.committer.concurrency)
+        here.serves = self.committer.here.serves
+        self.committer.rename(here, new_id)
+
+    def dispatch(self, caller: LiveCaller) -> Dispatcher:
+        committer, store, clock, alarms = self.committer, self.store, self.clock, self.alarms
+        settings = self.settings
+        runner = Runner(
+            committer, store.reader, caller, clock, self.chance, parked_max=settings.parked
+        )
+        timers = Timers(committer, store.reader, clock, alarms)
+        sweeper = Sweeper(
+            committer,
+            store,
+            clock,
+            alarms,
+            lease_ms=settings.lease_ms,
+            keep_runs_ms=settings.keep_runs_ms,
+            keep_events_ms=settings.keep_events_ms,
+        )
+        return Dispatcher(committer, store, runner, timers, sweeper, clock, alarms, self.rejoin)
+
+    def _served(self) -> frozenset[int]:
+        config = self.committer.store.reader.config()
+        slugs = self.app.definitions
+        return frozenset(
+            f.id
+            for f in config.functions.values()
+            if f.app == self.app.id and f.config.slug in slugs
+        )
+
+    def close(self) -> None:
+        """Commit what is queued, and leave."""
+        if self._pid != os.getpid():
+            return
+        self.committer.submit(WorkerLeft(self.committer.here.worker))
+        self.committer.close()
+        self.store.drop_node(self._node)
+        self.store.close()
+        self._pid = 0
+
+
+def _settle(tickets: list[tuple[Ticket[Any], Any, BaseException | None]]) -> None:
+    for ticket, answer, error in tickets:
+        ticket.settle(answer, error)
+
+
+def view_of(job_id: str, row: RunRow) -> JobView:
+    """A run as its owner sees it."""
+    ok = row.status == "completed"
+    return JobView(
+        id=job_id,
+        status=row.status,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        progress=row.percent,
+        message=row.note,
+        result=row.output if ok else None,
+        error=row.output if row.status == "failed" and not row.is_cancelled else None,
+        cancelled=_reason(row.output) if row.is_cancelled else None,
+    )
+
+
+def view_of_done(
+    job_id: str, created_at: int, done: Done, progress: float | None, message: str | None
+) -> JobView:
+    ok = done.status == RunStatus.COMPLETED
+    is_cancelled = done.status == RunStatus.CANCELLED
+    return JobView(
+        id=job_id,
+        status="completed" if ok else "failed",
+        created_at=created_at,
+        updated_at=done.at,
+        progress=progress,
+        message=message,
+        result=done.output if ok else None,
+        error=None if ok or is_cancelled else done.output,
+        cancelled=_reason(done.output) if is_cancelled else None,
+    )
+
+
+def _reason(output: bytes | None) -> str:
+    return msgspec.json.decode(output or b'""', type=str)

@@ -1,0 +1,1 @@
+"""Rules: given what happened, what is stored and the time, what follows. Pure."""

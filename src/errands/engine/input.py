@@ -1,0 +1,126 @@
+"""Inputs: everything that can happen. Reports of executing runs are in `model.call`.
+
+Those with `inbox` may lie in the inbox, durable but not yet decided; the number is that row's id.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from errands.model.call import Report
+from errands.model.event import NewEvent
+from errands.model.function import AppConfig
+from errands.model.ids import EventId, RunId, WorkerId
+from errands.model.job import NewJob
+from errands.model.timer import Timer
+
+
+class Sent(msgspec.Struct, frozen=True, gc=False):
+    """Events were sent, jobs enqueued: all of them or none."""
+
+    items: tuple[NewEvent | NewJob, ...]
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """An app says which functions it has. `is_complete`: and no others, so those missing are
+    retired.
+    """
+
+    app: AppConfig
+    is_complete: bool
+
+
+class Beat(msgspec.Struct, frozen=True, gc=False):
+    """A worker says that it lives. Refused if it has been declared dead."""
+
+    worker: WorkerId
+
+
+class WorkerLeft(msgspec.Struct, frozen=True, gc=False):
+    worker: WorkerId
+
+
+class WorkerLost(msgspec.Struct, frozen=True, gc=False):
+    """A worker was found dead, or silent for longer than a lease since `beat_at`."""
+
+    worker: WorkerId
+    beat_at: int
+    why: str
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """This process has room for more; always the last input of its batch."""
+
+    limit: int
+
+
+class TimerDue(msgspec.Struct, frozen=True, gc=False):
+    timer: Timer
+
+
+class CancelAsked(msgspec.Struct, frozen=True, gc=False, tag="cancel"):
+    """Somebody wants a run to end."""
+
+    run: RunId
+    reason: str
+    inbox: int = 0
+
+
+class EventHit(msgspec.Struct, frozen=True, gc=False, tag="hit"):
+    """An event has matched a wait."""
+
+    run: RunId
+    step: str
+    event: EventId
+    inbox: int = 0
+
+
+class WaitsLeft(msgspec.Struct, frozen=True, gc=False, tag="scan"):
+    """An event has more waits under one key than were looked at; go on after `(run, step)`."""
+
+    event: EventId
+    match: int
+    run: RunId
+    step: str
+    inbox: int = 0
+
+
+class ChildEnded(msgspec.Struct, frozen=True, gc=False, tag="child"):
+    """A run that another one invoked has ended."""
+
+    run: RunId
+    """The one that waits."""
+    step: str
+    is_ok: bool
+    output: bytes
+    inbox: int = 0
+
+
+class Expand(msgspec.Struct, frozen=True, gc=False, tag="expand"):
+    """A part of a send that was too large for one batch: accepted, its runs not yet made."""
+
+    items: tuple[tuple[int, NewEvent | NewJob], ...]
+    inbox: int = 0
+
+
+class Poke(msgspec.Struct, frozen=True, gc=False, tag="poke"):
+    """For the worker that executes a run: something of it has changed; `stop`: it is over."""
+
+    run: RunId
+    stop: str | None = None
+    inbox: int = 0
+
+
+class Trim(msgspec.Struct, frozen=True, gc=False):
+    """Retention: these are past their time."""
+
+    runs: tuple[RunId, ...] = ()
+    events: tuple[EventId, ...] = ()
+    dedup_before: int = 0
+    workers_before: int = 0
+
+
+FollowUp: TypeAlias = CancelAsked | EventHit | WaitsLeft | ChildEnded | Expand | Poke
+Input: TypeAlias = (
+    Sent | Registered | Beat | WorkerLeft | WorkerLost | Claim | TimerDue | FollowUp | Trim | Report
+)

@@ -1,0 +1,76 @@
+"""Workers come, beat, leave and die. A dead worker's id never revives."""
+
+import msgspec
+from msgspec.structs import replace
+
+from errands.engine.decision import Decision
+from errands.engine.finish import end_run
+from errands.engine.input import Beat, WorkerLeft, WorkerLost
+from errands.engine.lease import readied
+from errands.engine.state import State
+from errands.engine.transition import (
+    BeatKept,
+    InboxFreed,
+    ItemMoved,
+    Recorded,
+    Transition,
+    WorkerKept,
+)
+from errands.model.call import KEPT, NOT_KNOWN
+from errands.model.item import Item
+from errands.model.run import Failure, Moment, Record, RunStatus
+from errands.model.worker import WorkerState
+
+STRIKES = 3
+"""Crashes in a row, without anything done between, that end a run."""
+_encode = msgspec.json.Encoder().encode
+
+
+def beat(input: Beat, state: State) -> Decision:
+    worker = state.workers.get(input.worker)
+    if worker is None or worker.state != WorkerState.ALIVE:
+        return Decision(NOT_KNOWN)
+    return Decision(KEPT, (BeatKept(worker.id, state.now),))
+
+
+def worker_left(input: WorkerLeft, state: State) -> Decision:
+    worker = state.workers.get(input.worker)
+    if worker is None or worker.state != WorkerState.ALIVE:
+        return Decision(NOT_KNOWN)
+    transitions: list[Transition] = [
+        WorkerKept(replace(worker, state=WorkerState.LEFT)),
+        InboxFreed(worker.id),
+    ]
+    transitions += [ItemMoved(readied(item, state)) for item in state.held.get(worker.id, ())]
+    return Decision(KEPT, transitions)
+
+
+def worker_lost(input: WorkerLost, state: State) -> Decision:
+    """Take over what a dead worker held. Nobody's attempt is counted, but the crash is."""
+    worker = state.workers.get(input.worker)
+    if worker is None or worker.state != WorkerState.ALIVE or worker.beat_at != input.beat_at:
+        return Decision(NOT_KNOWN)
+    transitions: list[Transition] = [
+        WorkerKept(replace(worker, state=WorkerState.DEAD)),
+        InboxFreed(worker.id),
+    ]
+    for item in state.held.get(worker.id, ()):
+        transitions += _taken_over(item, input.why, state)
+    return Decision(KEPT, transitions)
+
+
+def _taken_over(item: Item, why: str, state: State) -> list[Transition]:
+    struck = replace(item, crashes=item.crashes + 1)
+    told = _encode({"worker": item.worker, "leased_at": item.leased_at, "why": why})
+    record: Transition = Recorded(Record(item.run, state.new_id(), state.now, Moment.CRASHED, told))
+    if struck.crashes < STRIKES:
+        return [record, ItemMoved(readied(struck, state))]
+    failure = Failure(
+        "Crashed",
+        f"The worker died {STRIKES} times in a row while it executed this run, at last alone. "
+        "Look for what ends the process: memory, a signal, a native library.",
+        bases=("Crashed", "ErrandsError"),
+        code="crashed",
+        attempts=item.attempt + 1,
+    )
+    return [record, *end_run(struck, state, RunStatus.FAILED, _encode(failure))]

@@ -1,0 +1,83 @@
+"""The loop's side of a worker: acts on what was committed, and looks when others have committed."""
+
+import asyncio
+from collections.abc import Callable
+
+from errands.clock import Alarm, Alarms, Clock
+from errands.executors.committer import Committer, Effects
+from errands.executors.inbox import Inbox
+from errands.executors.runner import Runner
+from errands.executors.sweeper import Sweeper
+from errands.executors.timers import Timers
+from errands.store.interface import Store
+
+POLL_MS = 50
+"""How often to ask whether another process has committed: a few microseconds each time."""
+GRACE_SECONDS = 20.0
+
+
+class Dispatcher:
+    """Ties the services of a worker together. All in one event loop."""
+
+    def __init__(
+        self,
+        committer: Committer,
+        store: Store,
+        runner: Runner,
+        timers: Timers,
+        sweeper: Sweeper,
+        clock: Clock,
+        alarms: Alarms,
+        rejoin: Callable[[], None],
+    ) -> None:
+        self._rejoin = rejoin
+        self.committer, self.runner, self.timers, self.sweeper = committer, runner, timers, sweeper
+        self.inbox = Inbox(committer, store.reader)
+        self._store, self._clock, self._alarms = store, clock, alarms
+        self._alarm: Alarm | None = None
+        self._idle: asyncio.Future[None] | None = None
+        runner.on_idle = self._on_idle
+
+    def start(self) -> None:
+        self.look()
+        self.sweeper.start()
+        self._poll()
+
+    def acted(self, effects: Effects) -> None:
+        """A batch of this process was committed."""
+        self.runner.acted(effects)
+        self.timers.arm(effects.due)
+
+    def look(self) -> None:
+        """Another process has committed something, or may have."""
+        self.inbox.look()
+        self.timers.look()
+        self.committer.kick()
+
+    def _poll(self) -> None:
+        self._alarm = self._alarms.call_at(self._clock.now() + POLL_MS, self._poll)
+        if self.committer.is_declared_dead:
+            # What this process held is executed elsewhere by now; nothing of it may go on here.
+            self.runner.drop_all()
+            self._rejoin()
+            self.look()
+        elif self._store.changed_by_others():
+            self.look()
+
+    # -- stopping ------------------------------------------------------------------------------
+
+    def _on_idle(self) -> None:
+        if self._idle is not None and not self._idle.done() and not self.runner.executing:
+            self._idle.set_result(None)
+
+    async def stop(self, grace: float = GRACE_SECONDS) -> None:
+        """No new work; what executes may finish for `grace` seconds, then it is given back."""
+        self.committer.serve(frozenset(), 0)
+        if self.runner.executing and grace > 0:
+            self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._idle], timeout=grace)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.sweeper.stop()
+        await self.timers.stop()
+        await self.runner.release_all("its worker is stopping")

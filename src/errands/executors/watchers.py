@@ -1,0 +1,48 @@
+"""Who waits for a change of which run. Asked by any thread, told by the committer's."""
+
+import threading
+from typing import Any
+
+from errands.executors.committer import Effects
+from errands.executors.ticket import Ticket
+from errands.model.ids import RunId
+from errands.model.run import Done
+
+
+class Watchers:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[RunId, list[Ticket[Done | None]]] = {}
+
+    def watch(self, run: RunId) -> Ticket[Done | None]:
+        """Settled at the run's next change; with its outcome, if that is what changed."""
+        ticket: Ticket[Done | None] = Ticket()
+        with self._lock:
+            self._waiting.setdefault(run, []).append(ticket)
+        return ticket
+
+    def forget(self, run: RunId, ticket: Ticket[Done | None]) -> None:
+        with self._lock:
+            waiting = self._waiting.get(run, [])
+            if ticket in waiting:
+                waiting.remove(ticket)
+                if not waiting:
+                    del self._waiting[run]
+
+    def told(self, effects: Effects) -> list[tuple[Ticket[Any], Done | None]]:
+        """The tickets that these effects settle."""
+        if not self._waiting:
+            return []
+        told: list[tuple[Ticket[Any], Done | None]] = []
+        with self._lock:
+            for done in effects.done:
+                told += [(ticket, done) for ticket in self._waiting.pop(done.run, ())]
+            for run in effects.changed:
+                told += [(ticket, None) for ticket in self._waiting.pop(run, ())]
+        return told
+
+    def all(self) -> list[tuple[Ticket[Any], Done | None]]:
+        """Everybody: another process has committed, and nobody knows what."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        return [(ticket, None) for tickets in waiting.values() for ticket in tickets]

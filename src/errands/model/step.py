@@ -1,0 +1,92 @@
+"""A step: a memoized unit within a run, or a durable wait."""
+
+import enum
+
+import msgspec
+
+from errands.model.ids import EventId, RunId
+
+
+class StepKind(enum.IntEnum):
+    RUN = 1
+    SLEEP = 2
+    EVENT = 3
+    INVOKE = 4
+    SEND = 5
+    CANCEL = 6
+    """Not asked for by code: the run listens for an event that cancels it."""
+
+
+class StepStatus(enum.IntEnum):
+    WAITING = 0
+    RETRYING = 1
+    COMPLETED = 3
+    FAILED = 4
+    ABANDONED = 5
+    """Still open when its run ended."""
+
+
+UNORDERED = -1
+"""The seq of a step that no code will ever see the result of."""
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    run: RunId
+    id: str
+    kind: StepKind
+    status: StepStatus
+    seq: int | None = None
+    """Place in the order in which the run saw its results; None: not seen yet."""
+    attempt: int = 0
+    main: bool = True
+    """Asked for by the run's main task, not by a branch: then its place in the code is certain."""
+    started_at: int = 0
+    at: int = 0
+    due: int | None = None
+    """When an open step wakes: a sleep ends, a wait times out, the next attempt begins."""
+    match: int | None = None
+    """The key under which an event wait is found."""
+    output: bytes | None = None
+    """JSON: the result, or a Failure; of an open retry, the last Failure."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.status <= StepStatus.RETRYING
+
+
+class Wait(msgspec.Struct, frozen=True, gc=False):
+    """How an event finds the step that waits for it."""
+
+    match: int
+    run: RunId
+    step: str
+    at: int
+    condition: str | None = None
+    context: bytes | None = None
+    """JSON: the run's own event, where the condition speaks of it."""
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """Which values of an event waits are looked up by: an event name (`*` allowed) and paths."""
+
+    id: int
+    event: str
+    paths: tuple[str, ...] = ()
+
+
+class ShapeOf(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a wait asks for, before it has a key: paths of the awaited event, and what they must
+    equal.
+    """
+
+    event: str
+    paths: tuple[str, ...] = ()
+    values: tuple[bool | int | float | str | None, ...] = ()
+    condition: str | None = None
+    context: bytes | None = None
+
+
+class StepEvent(msgspec.Struct, frozen=True):
+    """What a resolved event wait keeps."""
+
+    id: EventId

@@ -1,0 +1,1 @@
+"""What a user's app is made of. Stands on `errands.model` alone."""

@@ -1,0 +1,62 @@
+"""How an App reaches errands: one interface, chosen by URL.
+
+Every call may be awaited in a running loop, or driven from plain code by `sync`: then it blocks the
+calling thread instead of suspending.
+"""
+
+import importlib
+import os
+from collections.abc import Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from errands.model.errors import InvalidConfig
+from errands.model.event import NewEvent
+from errands.model.job import JobView, NewJob
+
+if TYPE_CHECKING:
+    from errands.sdk.app import App
+
+DEFAULT_URL = "sqlite:///.errands/errands.db"
+SCHEMES = {"sqlite": "errands.embedded"}
+
+
+class Backend(Protocol):
+    def connect(self) -> Awaitable[None]:
+        """Open it and register the app's functions; does nothing the second time. Raises Unavailable."""
+        ...
+
+    def send(self, items: Sequence[NewEvent | NewJob]) -> Awaitable[list[str]]:
+        """Accept all, durably, or none; gives their public ids. Raises EventRefused, Unavailable."""
+        ...
+
+    def job(self, job_id: str) -> Awaitable[JobView]:
+        """Raises JobNotFound."""
+        ...
+
+    def changed(self, seen: JobView, timeout: float | None) -> Awaitable[JobView]:
+        """The job as soon as it differs from `seen`; after `timeout` seconds, as it is then."""
+        ...
+
+    def cancel(self, job_id: str, reason: str | None) -> Awaitable[None]:
+        """Raises JobNotFound."""
+        ...
+
+    def worker(self, concurrency: int | None) -> AbstractAsyncContextManager[object]:
+        """Execute the app's functions in this process, for as long as it is entered."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_backend(url: str | None, app: "App") -> Backend:
+    """The backend for `url`, else for ERRANDS_URL, else on an embedded file. No I/O yet. Raises InvalidConfig."""
+    url = url or os.environ.get("ERRANDS_URL") or DEFAULT_URL
+    module = SCHEMES.get(url.partition(":")[0])
+    if module is None:
+        raise InvalidConfig(
+            f"No way to errands at {url!r}: the part before ':' must be one of {', '.join(SCHEMES)}.",
+            hint="Set ERRANDS_URL or App(url=…) to e.g. sqlite:///errands.db (relative) or sqlite:////var/lib/errands.db (absolute).",
+        )
+    backend: Backend = importlib.import_module(module).open_embedded(url, app)
+    return backend

@@ -1,0 +1,170 @@
+"""What the engine's cycle and everybody else may ask of a store. Grouped by noun.
+
+`Store` writes, in one transaction at a time; `Reader` reads, for the API and for executors.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from errands.engine.config import Config
+from errands.engine.decide import Needs
+from errands.engine.input import FollowUp
+from errands.engine.state import State
+from errands.model.event import Event
+from errands.model.function import Function
+from errands.model.ids import EventId, RunId, WorkerId
+from errands.model.item import Item
+from errands.model.job import JobState
+from errands.model.run import Done, LogLine, Record, Run
+from errands.model.step import Step
+from errands.model.timer import Timer
+from errands.model.worker import Worker
+
+
+class Transaction(Protocol):
+    """One durable transaction; commits when its block ends without an error."""
+
+    def config_version(self) -> int: ...
+
+    def load_config(self) -> Config: ...
+
+    def is_alive(self, worker: WorkerId) -> bool:
+        """Is this worker not taken for dead?"""
+        ...
+
+    def load(self, needs: Needs, state: State) -> None:
+        """Bring into `state` what the inputs of the batch touch. Never waits for a lock."""
+        ...
+
+    def apply(self, state: State) -> None:
+        """Write what `state` has absorbed, grouped by kind."""
+        ...
+
+    def free_node(self) -> int:
+        """A node number that no living process has, and none had lately."""
+        ...
+
+    def count_try(self, inbox: int) -> int:
+        """One more attempt to decide this input has failed; how many by now."""
+        ...
+
+
+class Store(Protocol):
+    @property
+    def reader(self) -> "Reader": ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Raises StoreUnavailable (nothing was written), StoreConflict (this batch cannot be)."""
+        ...
+
+    def hold_node(self, node: int) -> None:
+        """Prove, from now on, that the process that has this node lives."""
+        ...
+
+    def drop_node(self, node: int) -> None: ...
+
+    def is_node_dead(self, node: int) -> bool:
+        """Is there proof that no process holds this node? False where that cannot be known."""
+        ...
+
+    def changed_by_others(self) -> bool:
+        """Has another process committed since this was asked last?"""
+        ...
+
+    def close(self) -> None: ...
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be written now: full disk, locked, gone. Nothing was written."""
+
+
+class StoreConflict(Exception):
+    """The store refuses what this batch would write."""
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run as lists show it. Times are Unix ms."""
+
+    id: RunId
+    function: Function
+    status: JobState
+    created_at: int
+    updated_at: int
+    started_at: int | None
+    ended_at: int | None
+    is_cancelled: bool
+    is_parked: bool
+    attempt: int
+    due: int | None
+    event: EventId | None
+    parent: RunId | None
+    output: bytes | None
+    percent: float | None
+    note: str | None
+
+
+class RunFilter(msgspec.Struct, frozen=True):
+    """None: no filter."""
+
+    function: str | None = None
+    status: str | None = None
+    """pending, processing, completed, failed or cancelled."""
+    tag: str | None = None
+    before: RunId | None = None
+    """For the next page: runs older than this one."""
+    limit: int = 50
+
+
+class Leasehold(msgspec.Struct, frozen=True):
+    """What is needed to execute a leased item."""
+
+    item: Item
+    run: Run
+    event: Event | None
+    origin: Run | None
+    steps: Sequence[Step]
+
+
+class Reader(Protocol):
+    """Reads of committed state; each short."""
+
+    def key(self) -> bytes: ...
+    def config(self) -> Config: ...
+
+    def run(self, id: RunId) -> RunRow | None: ...
+    def runs(self, filter: RunFilter) -> list[RunRow]: ...
+    def done(self, ids: Sequence[RunId]) -> list[Done]: ...
+    def inputs(self, ids: Sequence[RunId]) -> list[Run]: ...
+    def events(self, ids: Sequence[EventId]) -> list[Event]: ...
+    def labels(self, id: RunId) -> list[str]: ...
+    def steps(self, id: RunId) -> list[Step]: ...
+    def memo(self, id: RunId, seq: int) -> list[Step]:
+        """Steps whose results come `seq`-th or later, in that order; then those not seen yet."""
+        ...
+
+    def history(self, id: RunId) -> list[Record]: ...
+    def logs(self, id: RunId, after: int, limit: int) -> list[LogLine]: ...
+
+    def inbox(self, worker: WorkerId, after: int, limit: int) -> list[FollowUp]:
+        """What this worker (after that id) or anybody has to decide."""
+        ...
+
+    def next_timer(self) -> int | None: ...
+    def due_timers(self, now: int, limit: int) -> list[Timer]: ...
+
+    def workers(self) -> list[Worker]:
+        """Those that are alive as far as the store knows."""
+        ...
+
+    def lanes(self) -> list[int]:
+        """Lanes in which somebody is ready."""
+        ...
+
+    def expired_runs(self, now: int, before: RunId, limit: int) -> list[RunId]: ...
+    def expired_events(self, after: EventId, before: EventId, limit: int) -> list[EventId]: ...
+    def counts(self) -> dict[str, int]:
+        """How many rows stand in each place, for `doctor`."""
+        ...

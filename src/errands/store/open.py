@@ -1,0 +1,28 @@
+"""The store behind a URL."""
+
+from pathlib import Path
+
+from errands.model.errors import InvalidConfig
+from errands.store.interface import Store
+from errands.store.sqlite.store import SqliteStore
+
+
+def sqlite_path(url: str) -> Path:
+    """`sqlite:///relative.db` and `sqlite:////absolute.db`, as SQLAlchemy has them. Raises
+    InvalidConfig.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme != "sqlite" or not rest.startswith("/") or len(rest) < 2:
+        raise InvalidConfig(
+            f"{url!r} is not the URL of a store.",
+            hint="Write sqlite:///errands.db for a file beside you, "
+            "sqlite:////var/lib/errands.db for an absolute path.",
+        )
+    return Path(rest[1:])
+
+
+def open_store(url: str, *, migrate: bool = True) -> Store:
+    """Open it, creating or migrating it first if need be. Raises InvalidConfig, MigrationNeeded,
+    StoreError.
+    """
+    return SqliteStore(sqlite_path(url), may_migrate=migrate)

@@ -1,0 +1,164 @@
+"""Reads of committed state, on a connection of their own. Each is short: an old snapshot keeps the
+WAL long.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from errands.engine.config import Config
+from errands.engine.input import FollowUp
+from errands.model.event import Event
+from errands.model.ids import EventId, RunId, WorkerId, id_time
+from errands.model.job import JobState
+from errands.model.run import Done, LogLine, Record, Run, RunStatus
+from errands.model.step import Step
+from errands.model.timer import Timer
+from errands.model.worker import Worker
+from errands.store import rows
+from errands.store.filters import run_filters
+from errands.store.interface import RunFilter, RunRow
+from errands.store.queries import Queries
+
+_json = msgspec.json.Encoder().encode
+_follow_up = msgspec.msgpack.Decoder(FollowUp)
+COUNTED = ("run", "item", "ready", "timer", "wait", "inbox", "done", "event", "step")
+
+
+class SqliteReader:
+    """See `store.interface.Reader`. Any thread may call it."""
+
+    def __init__(self, db: sqlite3.Connection, queries: Queries) -> None:
+        self._db, self._queries = db, queries
+        self._lock = threading.Lock()
+        self._config = Config(-1)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _all(self, text: str, parameters: Any = ()) -> list[rows.Row]:
+        with self._lock:
+            return self._db.execute(text, parameters).fetchall()
+
+    def _named(self, name: str, *parameters: Any) -> list[rows.Row]:
+        return self._all(self._queries[name], parameters)
+
+    def key(self) -> bytes:
+        return bytes(self._named("load_meta", "key")[0][0])
+
+    def config(self) -> Config:
+        """As registered now; the same object for as long as nothing changes."""
+        version = int(self._named("load_meta", "config_version")[0][0])
+        if version != self._config.version:
+            functions = [rows.to_function(row) for row in self._named("list_functions")]
+            shapes = [rows.to_shape(row) for row in self._named("list_shapes")]
+            self._config = Config(version, functions, shapes)
+        return self._config
+
+    # -- runs ----------------------------------------------------------------------------------
+
+    def run(self, id: RunId) -> RunRow | None:
+        found = self._list_runs("run.id = :id", {"id": id, "limit": 1})
+        return found[0] if found else None
+
+    def runs(self, filter: RunFilter) -> list[RunRow]:
+        condition, parameters = run_filters(filter)
+        return self._list_runs(condition, parameters)
+
+    def _list_runs(self, condition: str, parameters: dict[str, Any]) -> list[RunRow]:
+        config = self.config()
+        text = self._queries["list_runs"].replace("{filters}", condition)
+        return [_run_row(row, config) for row in self._all(text, parameters)]
+
+    def done(self, ids: Sequence[RunId]) -> list[Done]:
+        return [rows.to_done(row) for row in self._named("load_done", _json(ids))]
+
+    def inputs(self, ids: Sequence[RunId]) -> list[Run]:
+        return [Run(*row) for row in self._named("load_runs", _json(ids))]
+
+    def events(self, ids: Sequence[EventId]) -> list[Event]:
+        return [Event(*row) for row in self._named("load_events", _json(ids))]
+
+    def labels(self, id: RunId) -> list[str]:
+        return [label for label, _ in self._named("list_labels", id)]
+
+    def steps(self, id: RunId) -> list[Step]:
+        return [rows.to_step(row) for row in self._named("list_steps", id)]
+
+    def memo(self, id: RunId, seq: int) -> list[Step]:
+        return [rows.to_step(row) for row in self._named("load_memo", id, seq)]
+
+    def history(self, id: RunId) -> list[Record]:
+        return [rows.to_record(row) for row in self._named("list_history", id)]
+
+    def logs(self, id: RunId, after: int, limit: int) -> list[LogLine]:
+        return [LogLine(*row) for row in self._named("list_logs", id, after, limit)]
+
+    # -- what is to be done --------------------------------------------------------------------
+
+    def inbox(self, worker: WorkerId, after: int, limit: int) -> list[FollowUp]:
+        asked = {"worker": worker, "after": after, "limit": limit}
+        return [
+            replace(_follow_up.decode(body), inbox=id)
+            for id, body in self._all(self._queries["list_inbox"], asked)
+        ]
+
+    def next_timer(self) -> int | None:
+        found = self._named("next_timer")
+        return int(found[0][0]) if found else None
+
+    def due_timers(self, now: int, limit: int) -> list[Timer]:
+        return [rows.to_timer(row) for row in self._named("list_due_timers", now, limit)]
+
+    def workers(self) -> list[Worker]:
+        return [rows.to_worker(row) for row in self._named("list_workers")]
+
+    def lanes(self) -> list[int]:
+        return [int(lane) for (lane,) in self._named("load_lanes")]
+
+    # -- retention -----------------------------------------------------------------------------
+
+    def expired_runs(self, now: int, before: RunId, limit: int) -> list[RunId]:
+        asked = {"now": now, "before": before, "limit": limit}
+        return [run for (run,) in self._all(self._queries["list_expired_runs"], asked)]
+
+    def expired_events(self, after: EventId, before: EventId, limit: int) -> list[EventId]:
+        asked = {"after": after, "before": before, "limit": limit}
+        return [event for (event,) in self._all(self._queries["list_expired_events"], asked)]
+
+    def counts(self) -> dict[str, int]:
+        return {table: int(self._all(f"SELECT count(*) FROM {table}")[0][0]) for table in COUNTED}
+
+
+def _run_row(row: rows.Row, config: Config) -> RunRow:
+    (id, function, event, parent, place, updated_at, started_at, attempt, due, status, ended_at,
+     done_started, output, percent, note) = row  # fmt: skip
+    state: JobState
+    if status is not None:
+        state = "completed" if status == RunStatus.COMPLETED else "failed"
+    else:
+        # A run that is to begin later, or has not begun, is pending; also one whose item is still
+        # to be made.
+        state = "pending" if place is None or started_at is None else "processing"
+    return RunRow(
+        id=id,
+        function=config.functions[function],
+        status=state,
+        created_at=id_time(id),
+        updated_at=ended_at or updated_at or id_time(id),
+        started_at=started_at if status is None else done_started,
+        ended_at=ended_at,
+        is_cancelled=status == RunStatus.CANCELLED,
+        is_parked=place == rows.Place.PARKED,
+        attempt=attempt or 0,
+        due=due,
+        event=event,
+        parent=parent,
+        output=output,
+        percent=percent,
+        note=note,
+    )

@@ -1,0 +1,374 @@
+"""The SQLite store: loads what a batch needs, applies what it decided."""
+
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from errands.engine.config import Config
+from errands.engine.decide import Needs
+from errands.engine.liveness import STRIKES
+from errands.engine.state import PAGE, State
+from errands.engine.transition import Trimmed
+from errands.model.errors import MigrationNeeded, StoreError
+from errands.model.ids import NODES, WorkerId
+from errands.model.item import Urgency
+from errands.model.worker import WorkerState
+from errands.store import migrate, rows
+from errands.store.interface import StoreConflict, StoreUnavailable
+from errands.store.queries import Queries
+from errands.store.sqlite.connection import check_folder, connect
+from errands.store.sqlite.reader import SqliteReader
+from errands.store.sqlite.turnstile import turnstile
+
+PACKAGE = "errands.store.sqlite"
+LEDGER = (
+    "CREATE TABLE IF NOT EXISTS "
+    "migration(number INTEGER PRIMARY KEY, name TEXT, checksum TEXT, at TEXT)"
+)
+SIZES = (64, 16, 4, 1)
+"""Rows of one statement: few texts, so that all stay prepared."""
+_json = msgspec.json.Encoder().encode
+_body = msgspec.msgpack.Encoder().encode
+
+
+class SqliteStore:
+    """One file. One thread writes at a time; processes take turns at the turnstile."""
+
+    def __init__(self, path: Path, *, may_migrate: bool = True, is_durable: bool = True) -> None:
+        check_folder(path)
+        self.path = path.resolve()
+        self.pid = os.getpid()
+        self.turnstile = turnstile(self.path)
+        self.queries = Queries(PACKAGE)
+        self._db = connect(self.path, is_durable=is_durable)
+        self._migrate(may_migrate)
+        self.reader = SqliteReader(connect(self.path, is_durable=is_durable), self.queries)
+        self._watch = connect(self.path, is_durable=is_durable)
+        self._watch_lock = threading.Lock()
+        self._seen = self._data_version()
+
+    # -- transactions --------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Generator["SqliteTransaction"]:
+        self.turnstile.enter()
+        try:
+            self._execute_alone("BEGIN IMMEDIATE")
+            try:
+                yield SqliteTransaction(self._db, self.queries)
+                self._execute_alone("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(str(error)) from error
+        except sqlite3.Error as error:
+            raise StoreConflict(f"{type(error).__name__}: {error}") from error
+        except OverflowError as error:
+            raise StoreConflict(str(error)) from error
+        finally:
+            self.turnstile.leave()
+
+    def _execute_alone(self, statement: str) -> None:
+        self._db.execute(statement)
+
+    def _migrate(self, may: bool) -> None:
+        known = migrate.migrations_of(PACKAGE)
+        self.turnstile.enter()
+        try:
+            if may:
+                self._db.execute(LEDGER)
+            try:
+                applied = dict(
+                    self._db.execute("SELECT number, checksum FROM migration ORDER BY number")
+                )
+            except sqlite3.OperationalError:
+                applied = {}
+            try:
+                left = migrate.pending(known, applied)
+            except ValueError as error:
+                raise StoreError(
+                    f"{self.path}: {error}.",
+                    hint="Use the version of errands that wrote it, or a newer one.",
+                ) from error
+            if left and not may:
+                names = ", ".join(m.name for m in left)
+                raise MigrationNeeded(
+                    f"{self.path} lacks {names}.", hint="Run `errands migrate` once."
+                )
+            for migration in left:
+                self._apply_migration(migration)
+        finally:
+            self.turnstile.leave()
+
+    def _apply_migration(self, migration: migrate.Migration) -> None:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in _statements(migration.sql):
+                db.execute(statement)
+            if migration.number == 1:
+                db.execute("INSERT INTO meta(name, value) VALUES ('config_version', 1)")
+                db.execute(
+                    "INSERT INTO meta(name, value) VALUES ('key', ?)", (secrets.token_bytes(32),)
+                )
+            db.execute(
+                "INSERT INTO migration(number, name, checksum, at) "
+                "VALUES (?, ?, ?, datetime('now'))",
+                (migration.number, migration.name, migration.checksum),
+            )
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+
+    # -- other processes -----------------------------------------------------------------------
+
+    def hold_node(self, node: int) -> None:
+        self.turnstile.hold_node(node)
+
+    def drop_node(self, node: int) -> None:
+        self.turnstile.drop_node(node)
+
+    def is_node_dead(self, node: int) -> bool:
+        return self.turnstile.is_node_dead(node)
+
+    def changed_by_others(self) -> bool:
+        with self._watch_lock:
+            seen, self._seen = self._seen, self._data_version()
+            return seen != self._seen
+
+    def _data_version(self) -> int:
+        found: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
+        return found
+
+    def close(self) -> None:
+        if self.pid == os.getpid():
+            for db in (self._db, self._watch):
+                db.close()
+            self.reader.close()
+
+
+def _statements(sql: str) -> Iterator[str]:
+    text = ""
+    for line in sql.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
+
+
+class SqliteTransaction:
+    """See `store.interface.Transaction`."""
+
+    def __init__(self, db: sqlite3.Connection, queries: Queries) -> None:
+        self._db, self._queries = db, queries
+
+    def _all(self, name: str, *parameters: Any) -> list[rows.Row]:
+        return self._db.execute(self._queries[name], parameters).fetchall()
+
+    def _many(self, name: str, values: Sequence[rows.Row]) -> list[rows.Row]:
+        """One statement for many rows: one a row would hand the GIL over and back each time."""
+        found: list[rows.Row] = []
+        at, left = 0, len(values)
+        for size in SIZES:
+            while left >= size:
+                chunk = values[at : at + size]
+                text = self._queries.rows(name, size)
+                found += self._db.execute(text, tuple(chain.from_iterable(chunk))).fetchall()
+                at, left = at + size, left - size
+        return found
+
+    # -- configuration -------------------------------------------------------------------------
+
+    def config_version(self) -> int:
+        return int(self._all("load_meta", "config_version")[0][0])
+
+    def load_config(self) -> Config:
+        functions = [rows.to_function(row) for row in self._all("list_functions")]
+        shapes = [rows.to_shape(row) for row in self._all("list_shapes")]
+        return Config(self.config_version(), functions, shapes)
+
+    def is_alive(self, worker: WorkerId) -> bool:
+        found = self._all("load_worker_state", worker)
+        return bool(found) and found[0][0] == WorkerState.ALIVE
+
+    def free_node(self) -> int:
+        workers = [rows.to_worker(row) for row in self._all("list_workers")]
+        taken = {worker.node for worker in workers}
+        last = self._db.execute("SELECT node FROM worker ORDER BY id DESC LIMIT 1").fetchone()
+        start = 0 if last is None else last[0] + 1
+        for n in range(NODES):
+            if (node := (start + n) % NODES) not in taken:
+                return node
+        raise StoreError(
+            f"{NODES} processes use this store already.",
+            hint="Use fewer, or PostgreSQL for that many.",
+        )
+
+    def count_try(self, inbox: int) -> int:
+        found = self._all("count_try", inbox)
+        return int(found[0][0]) if found else 0
+
+    # -- load ----------------------------------------------------------------------------------
+
+    def load(self, needs: Needs, state: State) -> None:
+        self._load_events(needs, state)
+        self._load_workers(needs, state)
+        self._load_claimable(needs, state)
+        if needs.items:
+            for row in self._all("load_items", _json(list(needs.items))):
+                state.items.now[row[0]] = rows.to_item(row)
+        self._load_steps(needs, state)
+        if needs.runs:
+            for row in self._all("load_runs", _json(list(needs.runs))):
+                run = rows.Run(*row)
+                state.runs[run.id] = run
+        if needs.inbox:
+            for (id,) in self._all("load_inbox", _json(list(needs.inbox))):
+                state.inbox[id] = None
+        for lane in needs.lanes:
+            if lane in state.here.serves and self._all("load_busy_lane", lane):
+                state.busy_lanes[lane] = None
+
+    def _load_events(self, needs: Needs, state: State) -> None:
+        if needs.events:
+            for row in self._all("load_events", _json(list(needs.events))):
+                state.events[row[0]] = rows.Event(*row)
+        if needs.dedup:
+            for scope, key, ref, expires_at in self._many("load_dedup", list(needs.dedup)):
+                state.dedup.now[scope, key] = (ref, expires_at)
+        for match in needs.waits:
+            self._load_waits(match, 0, "", state)
+        for match, run, step in needs.waits_after:
+            self._load_waits(match, run, step, state)
+
+    def _load_waits(self, match: int, run: int, step: str, state: State) -> None:
+        asked = {"match": match, "run": run, "step": step, "limit": PAGE}
+        found = self._db.execute(self._queries["load_waits"], asked).fetchall()
+        if found:
+            state.waits[match] = [rows.Wait(*row) for row in found]
+
+    def _load_workers(self, needs: Needs, state: State) -> None:
+        if needs.workers:
+            for row in self._all("load_workers", _json(list(needs.workers))):
+                state.workers.now[row[0]] = rows.to_worker(row)
+        for worker in needs.held_by:
+            held = [rows.to_item(row) for row in self._all("load_held_items", worker)]
+            state.held[worker] = held
+            for item in held:
+                state.items.now[item.run] = item
+                if item.crashes + 1 >= STRIKES:
+                    needs.unseen[item.run] = None
+                    needs.runs[item.run] = None
+
+    def _load_claimable(self, needs: Needs, state: State) -> None:
+        """The heads of the lanes served here: of each as many as are wanted, for any mix."""
+        wanted = min(needs.claim, max(state.room, 0) + needs.finishing)
+        if wanted <= 0:
+            return
+        served = [lane for (lane,) in self._all("load_lanes") if lane in state.here.serves]
+        found: list[rows.Item] = []
+        for urgency in Urgency:
+            limit = 1 if urgency == Urgency.SUSPECT else wanted - len(found)
+            for lane in served if limit > 0 else ():
+                asked = {"lane": lane, "class": int(urgency), "limit": limit}
+                claimed = self._db.execute(self._queries["claim_items"], asked)
+                found.extend(map(rows.to_item, claimed))
+        for item in found:
+            state.items.now[item.run] = item
+        state.claimable = found
+
+    def _load_steps(self, needs: Needs, state: State) -> None:
+        if needs.steps:
+            for row in self._many("load_steps", list(needs.steps)):
+                step = rows.to_step(row)
+                state.steps.now[step.run, step.id] = step
+                if step.seq is None:
+                    state.unseen.setdefault(step.run, {})[step.id] = None
+        if needs.unseen:
+            for row in self._all("load_unseen_steps", _json(list(needs.unseen))):
+                step = rows.to_step(row)
+                state.steps.now[step.run, step.id] = step
+                state.unseen.setdefault(step.run, {})[step.id] = None
+
+    # -- apply ---------------------------------------------------------------------------------
+
+    def apply(self, state: State) -> None:
+        """Each kind in one go. The order is that of the tables, the same in every batch."""
+        put = self._put
+        put("insert_events", state.new_events, rows.event_row)
+        changed_dedup = [
+            (*key, *now) for key in state.dedup.before if (now := state.dedup.now[key])
+        ]
+        put("put_dedup", changed_dedup, tuple)
+        put("insert_runs", state.new_runs, rows.run_row)
+        put("insert_labels", state.labels, lambda label: (label.label, label.run))
+        put("insert_items", state.items.inserted(), rows.item_row)
+        put("update_items", state.items.updated(), rows.item_change)
+        if gone := state.items.deleted():
+            self._db.execute(self._queries["delete_items"], (_json(gone),))
+        put("delete_ready", list(state.ready.gone), tuple)
+        put("insert_ready", [(*key, run) for key, run in state.ready.added.items()], tuple)
+        put("insert_steps", state.steps.inserted(), rows.step_row)
+        put("update_steps", state.steps.updated(), rows.step_change)
+        put("delete_waits", list(state.wait_rows.gone), tuple)
+        put("insert_waits", list(state.wait_rows.added.values()), rows.wait_row)
+        put("delete_timers", list(state.timers.gone), rows.timer_row)
+        put("insert_timers", list(state.timers.added), rows.timer_row)
+        put("insert_done", state.done, rows.done_row)
+        put("insert_history", state.records, rows.record_row)
+        put("insert_logs", state.logs, rows.log_row)
+        put("put_progress", list(state.progress.values()), rows.progress_row)
+        self._apply_inbox(state)
+        self._apply_rarely(state)
+
+    def _put(self, name: str, values: Sequence[Any], row: Callable[[Any], rows.Row]) -> None:
+        if values:
+            self._many(name, [row(value) for value in values])
+
+    def _apply_inbox(self, state: State) -> None:
+        if state.queued:
+            for at, (follow_up, worker) in enumerate(state.queued):
+                state.queued[at] = (replace(follow_up, inbox=state.new_id()), worker)
+            self._put("insert_inbox", state.queued, lambda q: (q[0].inbox, q[1], 0, _body(q[0])))
+        if state.inbox_done:
+            self._db.execute(self._queries["delete_inbox"], (_json(state.inbox_done),))
+        for inbox, worker in state.inbox_moved:
+            self._all("move_inbox", worker, inbox)
+        for worker in state.inbox_freed:
+            self._all("free_inbox", worker)
+
+    def _apply_rarely(self, state: State) -> None:
+        self._put("put_functions", state.functions, rows.function_row)
+        self._put("put_shapes", state.shapes, rows.shape_row)
+        if state.config_changed:
+            self._all("bump_config_version")
+        for worker in (*state.workers.inserted(), *state.workers.updated()):
+            self._all("put_workers", *rows.worker_row(worker))
+        for worker, at in state.beats:
+            self._all("insert_beats", worker, at)
+            self._all("trim_beats", worker, at)
+        for trimmed in state.trimmed:
+            self._trim(trimmed)
+
+    def _trim(self, gone: Trimmed) -> None:
+        if gone.runs:
+            ids = _json(gone.runs)
+            for name in ("runs", "done", "steps", "history", "logs", "progress", "labels"):
+                self._all(f"delete_{name}", ids)
+        if gone.events:
+            self._all("delete_events", _json(gone.events))
+        self._all("trim_dedup", gone.dedup_before)
+        self._all("trim_workers", gone.workers_before)
+        self._all("trim_beats_of_gone")
