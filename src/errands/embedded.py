@@ -45,6 +45,9 @@ from errands.store.open import open_store
 
 POLL_SECONDS = 0.02
 """How often a process without a worker asks whether a job has changed elsewhere."""
+WORKER_POLL_SECONDS = 0.5
+"""The same beside a worker, which mostly executes the job itself and so is told."""
+IDS_KEPT = 10_000
 
 
 def open_embedded(url: str, app: App) -> Backend:
@@ -73,6 +76,7 @@ class Embedded:
         self.dispatcher: Dispatcher | None = None
         self._opening = threading.Lock()
         self._pid = 0
+        self._ids: dict[str, int] = {}
         self._home: asyncio.AbstractEventLoop | None = None
 
     # -- opening -------------------------------------------------------------------------------
@@ -179,11 +183,18 @@ class Embedded:
 
     async def send(self, items: Sequence[NewEvent | NewJob]) -> list[str]:
         accepted = await self.committer.submit(Sent(tuple(items)), is_door=True)
-        key = self.key
         return [
-            given or public_id(id, key)
+            given or self._public_id(id)
             for id, given in zip(accepted.ids, accepted.keys, strict=True)
         ]
+
+    def _public_id(self, id: int) -> str:
+        """Kept for a while: who has just enqueued a job mostly asks for it next."""
+        text = public_id(id, self.key)
+        if len(self._ids) >= IDS_KEPT:
+            self._ids.clear()
+        self._ids[text] = id
+        return text
 
     async def job(self, job_id: str) -> JobView:
         return self._view(job_id, self._run_id(job_id))
@@ -205,20 +216,40 @@ class Embedded:
             if done is not None:
                 return self._done_view(seen, done)
 
+    async def outcome(self, job_id: str, timeout: float | None) -> JobView | None:
+        run = self._run_id(job_id)
+        deadline = None if timeout is None else self.clock.now() + timeout * 1000
+        while True:
+            ticket = self.watchers.watch(run)
+            # What this process holds the lease of has not ended; no need to read that.
+            if run not in self.committer.leases:
+                view = self._view(job_id, run)
+                if view.is_final:
+                    self.watchers.forget(run, ticket)
+                    return view
+            left = None if deadline is None else (deadline - self.clock.now()) / 1000
+            if left is not None and left <= 0:
+                self.watchers.forget(run, ticket)
+                return None
+            done = await self._hear(run, ticket, left)
+            if done is not None:
+                return view_of_done(job_id, id_time(run), done, None, None)
+
     async def _hear(
         self, run: RunId, ticket: Ticket[Done | None], timeout: float | None
     ) -> Done | None:
         """Wait for a change; another process's is only seen by looking."""
-        wait = POLL_SECONDS if timeout is None else min(POLL_SECONDS, timeout)
-        if self.dispatcher is not None:
-            wait = min(0.5, timeout) if timeout is not None else 0.5
+        wait = POLL_SECONDS if self.dispatcher is None else WORKER_POLL_SECONDS
+        if timeout is not None:
+            wait = min(wait, timeout)
         if ticket.loop is None:
             ticket.wait(wait)
         else:
-            waiter = asyncio.ensure_future(ticket)
-            await asyncio.wait([waiter], timeout=wait)
-            if not waiter.done():
-                waiter.cancel()
+            alarm = ticket.loop.call_later(wait, ticket.settle, None)
+            try:
+                await ticket
+            finally:
+                alarm.cancel()
         if ticket.is_done:
             return await ticket
         self.watchers.forget(run, ticket)
@@ -230,9 +261,11 @@ class Embedded:
         await self.committer.submit(CancelAsked(run, reason or ""))
 
     def _run_id(self, job_id: str) -> RunId:
-        number = parse_id(job_id, self.key)
+        number = self._ids.get(job_id)
         if number is None:
-            raise JobNotFound(job_id)
+            number = parse_id(job_id, self.key)
+            if number is None:
+                raise JobNotFound(job_id)
         return RunId(number)
 
     def _view(self, job_id: str, run: RunId) -> JobView:

@@ -1,6 +1,6 @@
 """The one door: which rule an input falls under, and what has to be loaded for it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from errands.engine import advance, cancel, ingest, input, lease, liveness, register, wait
@@ -9,7 +9,9 @@ from errands.engine.decision import Decision
 from errands.engine.state import State
 from errands.engine.transition import Trimmed
 from errands.model import call
+from errands.model.event import NewEvent
 from errands.model.ids import EventId, RunId, WorkerId
+from errands.model.job import NewJob
 from errands.model.step import StepStatus
 from errands.model.timer import TimerKind
 
@@ -44,18 +46,13 @@ class Needs:
 
 def prepare(given: input.Input, config: Config, now: int) -> Prepared | None:
     """Match triggers, evaluate expressions and keys: pure, outside any lock."""
-    if isinstance(given, input.Sent | call.StepSent):
-        return ingest.prepare_items(given.items, config, now)
-    if isinstance(given, input.Expand):
-        return ingest.prepare_items([item for _, item in given.items], config, now)
-    return None
+    items = SENDING_ITEMS.get(type(given))
+    return None if items is None else ingest.prepare_items(items(given), config, now)
 
 
 def needs(given: input.Input, prepared: Prepared | None, config: Config, into: Needs) -> None:
     """Add what this input touches."""
     NEEDS[type(given)](given, into)
-    if isinstance(given, FOLLOW_UPS) and given.inbox:
-        into.inbox[given.inbox] = None
     if prepared is not None:
         _needs_sent(given, prepared, into)
     elif isinstance(given, call.WaitOpened) and given.child is not None:
@@ -65,10 +62,7 @@ def needs(given: input.Input, prepared: Prepared | None, config: Config, into: N
 
 
 def _needs_sent(given: Any, prepared: Prepared, into: Needs) -> None:
-    items: Iterable[Any] = given.items
-    if isinstance(given, input.Expand):
-        items = [item for _, item in given.items]
-    for item, matched in zip(items, prepared, strict=True):
+    for item, matched in zip(SENDING_ITEMS[type(given)](given), prepared, strict=True):
         if matched is None:
             continue
         for function in matched.functions:
@@ -76,8 +70,13 @@ def _needs_sent(given: Any, prepared: Prepared, into: Needs) -> None:
         for key in matched.keys:
             into.waits[key] = None
         if item.key is not None:
-            is_event = not isinstance(item, ingest.NewJob)
+            is_event = not isinstance(item, NewJob)
             into.dedup[ingest.EVENT_SCOPE if is_event else matched.functions[0], item.key] = None
+
+
+def _needs_follow_up(given: Any, into: Needs) -> None:
+    if given.inbox:
+        into.inbox[given.inbox] = None
 
 
 def _needs_item(given: Any, into: Needs) -> None:
@@ -128,14 +127,31 @@ def _needs_timer(given: input.TimerDue, into: Needs) -> None:
 
 
 def _needs_hit(given: input.EventHit, into: Needs) -> None:
+    _needs_follow_up(given, into)
     into.end(given.run)
     into.steps[given.run, given.step] = None
     into.events[given.event] = None
 
 
 def _needs_page(given: input.WaitsLeft, into: Needs) -> None:
+    _needs_follow_up(given, into)
     into.events[given.event] = None
     into.waits_after[given.match, given.run, given.step] = None
+
+
+def _needs_child(given: input.ChildEnded, into: Needs) -> None:
+    _needs_follow_up(given, into)
+    _needs_named_step(given, into)
+
+
+def _needs_poke(given: input.Poke, into: Needs) -> None:
+    _needs_follow_up(given, into)
+    _needs_item(given, into)
+
+
+def _needs_cancel(given: input.CancelAsked, into: Needs) -> None:
+    _needs_follow_up(given, into)
+    _needs_end(given, into)
 
 
 def _needs_worker(given: Any, into: Needs) -> None:
@@ -156,18 +172,18 @@ def _needs_nothing(given: Any, into: Needs) -> None: ...
 
 NEEDS: dict[type, Callable[[Any, Needs], None]] = {
     input.Sent: _needs_nothing,
-    input.Expand: _needs_nothing,
+    input.Expand: _needs_follow_up,
     input.Registered: _needs_nothing,
     input.Beat: _needs_worker,
     input.WorkerLeft: _needs_held,
     input.WorkerLost: _needs_held,
     input.Claim: _needs_claim,
     input.TimerDue: _needs_timer,
-    input.CancelAsked: _needs_end,
+    input.CancelAsked: _needs_cancel,
     input.EventHit: _needs_hit,
     input.WaitsLeft: _needs_page,
-    input.ChildEnded: _needs_named_step,
-    input.Poke: _needs_item,
+    input.ChildEnded: _needs_child,
+    input.Poke: _needs_poke,
     input.Trim: _needs_nothing,
     call.StepReturned: _needs_step,
     call.StepFailed: _needs_step,
@@ -214,6 +230,11 @@ RULES: dict[type, Callable[[Any, State], Decision]] = {
     call.ProgressMade: advance.progress_made,
     call.Logged: advance.logged,
 }
+SENDING_ITEMS: dict[type, Callable[[Any], Sequence[NewEvent | NewJob]]] = {
+    input.Sent: lambda given: given.items,
+    input.Expand: lambda given: [item for _, item in given.items],
+    call.StepSent: lambda given: given.items,
+}
 SENDING: dict[type, Callable[[Any, State, Prepared], Decision]] = {
     input.Sent: ingest.sent,
     input.Expand: ingest.expand,
@@ -221,19 +242,22 @@ SENDING: dict[type, Callable[[Any, State, Prepared], Decision]] = {
 }
 
 
-FOLLOW_UPS = (
-    input.CancelAsked,
-    input.EventHit,
-    input.WaitsLeft,
-    input.ChildEnded,
-    input.Expand,
-    input.Poke,
+FOLLOW_UPS = frozenset(
+    (
+        input.CancelAsked,
+        input.EventHit,
+        input.WaitsLeft,
+        input.ChildEnded,
+        input.Expand,
+        input.Poke,
+    )
 )
 
 
 def decide(given: input.Input, state: State, prepared: Prepared | None) -> Decision:
     """What follows from this input. Raises ErrandsError where the input itself is wrong."""
-    if isinstance(given, FOLLOW_UPS) and given.inbox and given.inbox not in state.inbox:
+    inbox: int = given.inbox if type(given) in FOLLOW_UPS else 0  # type: ignore[union-attr] # pyright: ignore
+    if inbox and inbox not in state.inbox:
         # Somebody else has decided it: a follow-up may be handed over in memory and read from the
         # inbox.
         return Decision(None)

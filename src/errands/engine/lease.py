@@ -55,7 +55,7 @@ def claim(input: Claim, state: State) -> Decision:
     """Take ready items: what continues before what starts, and in turn from each lane.
 
     A lane with a million waiting items delays the others by one item at a time. Suspects come one
-    at a time, so that the next crash tells which it was.
+    at a time, so that the next crash tells which it was. Answered by whether there may be more.
     """
     lanes: dict[tuple[Urgency, int], list[Item]] = {}
     for candidate in state.claimable:
@@ -70,7 +70,7 @@ def claim(input: Claim, state: State) -> Decision:
             row_by_row = row_by_row[:1] if state.here.suspects == 0 else []
         chosen += row_by_row
     room = min(input.limit, max(state.room, 0))
-    return Decision(len(chosen) > room, [ItemMoved(leased(item, state)) for item in chosen[:room]])
+    return Decision(len(chosen) >= room, [ItemMoved(leased(item, state)) for item in chosen[:room]])
 
 
 def resumed(report: Resumed, state: State) -> Decision:

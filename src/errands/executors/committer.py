@@ -9,7 +9,7 @@ from work that already executes is never refused.
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -87,7 +87,7 @@ class Committer:
         self._rows = self._bytes = 0
         self._lock = threading.Lock()
         self._signal = threading.Event()
-        self._wake = wake or self._signal.set
+        self._wake = wake or self._ring
         self._failures = 0
         self._thread: threading.Thread | None = None
         self.beat_ms = 0
@@ -121,9 +121,13 @@ class Committer:
         with self._lock:
             self._rows += rows
             self._bytes += size
-            self._queue.append(Entry(given, ticket))
+            self._queue.append(Entry(given, ticket, rows, size))
         self._wake()
         return ticket
+
+    def _ring(self) -> None:
+        if not self._signal.is_set():
+            self._signal.set()
 
     def kick(self) -> None:
         """Somebody may stand ready: claim, if there is room."""
@@ -136,8 +140,7 @@ class Committer:
         with self._lock:
             while self._queue and (not batch or (rows < BATCH_ROWS_MAX and size < BATCH_BYTES_MAX)):
                 entry = self._queue.popleft()
-                more_rows, more_bytes = _weight(entry.input)
-                rows, size = rows + more_rows, size + more_bytes
+                rows, size = rows + entry.rows, size + entry.size
                 batch.append(entry)
             self._rows -= rows
             self._bytes -= size
@@ -153,9 +156,8 @@ class Committer:
         with self._lock:
             for entry in reversed(entries):
                 if not isinstance(entry.input, Claim | Beat):
-                    rows, size = _weight(entry.input)
-                    self._rows += rows
-                    self._bytes += size
+                    self._rows += entry.rows
+                    self._bytes += entry.size
                     self._queue.appendleft(entry)
 
     # -- the thread ----------------------------------------------------------------------------
@@ -240,17 +242,10 @@ class Committer:
         effects = _effects(state)
         for follow_up, worker in state.queued:
             if worker == self.here.worker:
-                with self._lock:
-                    self._queue.append(Entry(follow_up))
+                self._decide_later(follow_up)
         for entry in batch:
-            if (
-                entry.error is not None
-                and isinstance(entry.input, FOLLOW_UPS)
-                and entry.input.inbox
-            ):
-                self._count_try(entry.input, entry.error)
-            if entry.error is not None and not isinstance(entry.error, ErrandsError):
-                entry.error = _internal(entry.error)
+            if entry.error is not None:
+                self._not_decided(entry, entry.error)
         self._deliver(self, batch, effects)
 
     def _note_leases(self, batch: list[Entry], state: State) -> None:
@@ -305,15 +300,20 @@ class Committer:
             self.beats.append(state.now)
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
-        entry.error = _internal(error)
-        if isinstance(entry.input, FOLLOW_UPS) and entry.input.inbox:
-            self._count_try(entry.input, error)
+        self._not_decided(entry, error)
         self._deliver(self, [entry], None)
+
+    def _not_decided(self, entry: Entry, error: BaseException) -> None:
+        if type(entry.input) in FOLLOW_UPS:
+            self._count_try(cast("FollowUp", entry.input), error)
+        entry.error = error if isinstance(error, ErrandsError) else _internal(error)
 
     def _count_try(self, follow_up: FollowUp, error: BaseException) -> None:
         """A durable input that cannot be decided ends its run, in the end: it must not be tried for
         ever.
         """
+        if not follow_up.inbox:
+            return
         with self.store.transaction() as transaction:
             tries = transaction.count_try(follow_up.inbox)
         if tries < TRIES_MAX:
@@ -322,8 +322,12 @@ class Committer:
             run = getattr(follow_up, "run", RunId(0))
             reason = f"internal_error: {type(error).__name__}: {error}"
             again = CancelAsked(run, reason, inbox=follow_up.inbox)
+        self._decide_later(again)
+
+    def _decide_later(self, given: Input) -> None:
         with self._lock:
-            self._queue.append(Entry(again))
+            self._rows += 1
+            self._queue.append(Entry(given))
 
     def _unavailable(self, batch: list[Entry], error: StoreUnavailable) -> None:
         """Doors are told; what executing runs report is tried again."""
@@ -349,12 +353,16 @@ def _internal(error: BaseException) -> InternalError:
 
 def _weight(given: Input) -> tuple[int, int]:
     """Rows and bytes that it will write, about."""
-    if isinstance(given, Sent):
-        return 2 * len(given.items), sum(len(item.data) for item in given.items)
-    if isinstance(given, RunReturned):
-        return 3, len(given.output)
-    if isinstance(given, StepReturned):
-        return 1, len(given.step.output or b"")
+    kind = type(given)
+    if kind is StepReturned:
+        return 1, len(cast("StepReturned", given).step.output or b"")
+    if kind is RunReturned:
+        return 3, len(cast("RunReturned", given).output)
+    if kind is Sent:
+        items = cast("Sent", given).items
+        if len(items) == 1:
+            return 2, len(items[0].data)
+        return 2 * len(items), sum(len(item.data) for item in items)
     return 3, 0
 
 

@@ -300,6 +300,19 @@ class ResultTimeout(ErrandsError, TimeoutError):
         self.job_id = job_id
 
 
+class ResultMismatch(ErrandsError):
+    """From job.result(): the result does not fit the job's return annotation any more."""
+
+    code = "result_mismatch"
+
+    def __init__(self, job_id: str, expected: str, why: str) -> None:
+        super().__init__(
+            f"The result of job {job_id} is no {expected} any more: {why}.",
+            hint="app.jobs.result(id) gives it as plain JSON.",
+        )
+        self.job_id = job_id
+
+
 def _line(failure: Failure) -> str:
     return f"{failure.name}: {failure.message}" if failure.message else failure.name
 

@@ -21,7 +21,11 @@ _LOW_BITS = NODE_BITS + COUNTER_BITS
 _MAC_BITS = 80 - _LOW_BITS
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
-_VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
+# What is not a letter of ours becomes what is no digit of base 32.
+_DIGITS = {code: "-" for code in range(128)} | {
+    ord(letter): digit
+    for letter, digit in zip(_ALPHABET, "0123456789abcdefghijklmnopqrstuv", strict=True)
+}
 _SHIFTS = range(120, -1, -10)
 
 
@@ -53,14 +57,13 @@ def parse_id(text: str, key: bytes) -> int | None:
     """The id behind a ULID; None if it is not one of ours."""
     if len(text) != 26:
         return None
-    value = 0
-    for letter in text.upper():
-        digit = _VALUES.get(letter)
-        if digit is None:
-            return None
-        value = value << 5 | digit
+    text = text.upper()
+    try:
+        value = int(text.translate(_DIGITS), 32)
+    except ValueError:
+        return None
     ms, low = value >> 80, (value >> _MAC_BITS) & ((1 << _LOW_BITS) - 1)
     if not EPOCH_MS <= ms < EPOCH_MS + (1 << 41):
         return None
     number = (ms - EPOCH_MS) << _LOW_BITS | low
-    return number if public_id(number, key) == text.upper() else None
+    return number if public_id(number, key) == text else None

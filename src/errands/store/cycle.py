@@ -15,10 +15,12 @@ from errands.store.interface import Store
 class Entry:
     """An input on its way through a cycle, and what came of it."""
 
-    __slots__ = ("answer", "error", "input", "prepared", "ticket")
+    __slots__ = ("answer", "error", "input", "prepared", "rows", "size", "ticket")
 
-    def __init__(self, input: Input, ticket: Any = None) -> None:
+    def __init__(self, input: Input, ticket: Any = None, rows: int = 1, size: int = 0) -> None:
         self.input = input
+        self.rows, self.size = rows, size
+        """What it will write, about: rows and bytes."""
         self.prepared: Prepared | None = None
         self.answer: Any = None
         self.error: BaseException | None = None
