@@ -14,6 +14,7 @@ from errands.model.errors import JobNotFound as JobNotFound
 from errands.model.errors import NestedStep as NestedStep
 from errands.model.errors import NonRetriableError as NonRetriableError
 from errands.model.errors import NotInRun as NotInRun
+from errands.model.errors import ResultMismatch as ResultMismatch
 from errands.model.errors import ResultTimeout as ResultTimeout
 from errands.model.errors import RetryAfterError as RetryAfterError
 from errands.model.errors import StepError as StepError
@@ -24,8 +25,8 @@ from errands.model.errors import ValueTooLarge as ValueTooLarge
 from errands.sdk.app import App as App
 from errands.sdk.context import Run as Run
 from errands.sdk.context import current_run as current_run
+from errands.sdk.envelope import Envelope as Envelope
 from errands.sdk.event import AnyEvent as AnyEvent
-from errands.sdk.event import Envelope as Envelope
 from errands.sdk.event import Event as Event
 from errands.sdk.event import field as field
 from errands.sdk.failure import Failure as Failure

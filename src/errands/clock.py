@@ -65,19 +65,24 @@ class IdSource:
 
     def __init__(self, node: int, clock: Clock) -> None:
         self._node, self._clock = node, clock
-        self._ms, self._counter = 0, 0
+        self._ms, self._counter = clock.now(), 0
         self._lock = threading.Lock()
 
-    def __call__(self) -> int:
+    def tick(self) -> None:
+        """Look at the clock: ids from here on are of this millisecond. Once a batch, not once an
+        id.
+        """
         with self._lock:
             now = self._clock.now()
             if now > self._ms:
-                self._ms, self._counter = now, 0
-            else:
-                # The clock stands still, or went back; a full millisecond borrows from the next.
-                self._counter += 1
-                if self._counter >> COUNTER_BITS:
-                    self._ms, self._counter = self._ms + 1, 0
+                self._ms, self._counter = now, -1
+
+    def __call__(self) -> int:
+        with self._lock:
+            # The clock stands still, or went back; a full millisecond borrows from the next.
+            self._counter += 1
+            if self._counter >> COUNTER_BITS:
+                self._ms, self._counter = self._ms + 1, 0
             return make_id(self._ms, self._node, self._counter)
 
 

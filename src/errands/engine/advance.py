@@ -57,7 +57,7 @@ def step_failed(report: StepFailed, state: State) -> Decision:
     if isinstance(item, Refused):
         return Decision(item)
     transitions: list[Transition] = [StepSaved(saved) for saved in report.saves]
-    due = next_attempt_at(report.again, state.now)
+    due = next_attempt_at(report.again, state.now, state.here.cut_ms)
     step = replace(report.step, at=state.now, output=report.failure)
     if due is None:
         transitions.append(StepSaved(replace(step, status=StepStatus.FAILED)))
@@ -100,7 +100,7 @@ def run_failed(report: RunFailed, state: State) -> Decision:
     if isinstance(item, Refused):
         return Decision(item)
     saves: list[Transition] = [StepSaved(saved) for saved in report.saves]
-    due = next_attempt_at(report.again, state.now)
+    due = next_attempt_at(report.again, state.now, state.here.cut_ms)
     if due is None:
         return Decision(KEPT, saves + end_run(item, state, RunStatus.FAILED, report.failure))
     told = _encode({"attempt": item.attempt, "error": msgspec.Raw(report.failure)})

@@ -171,7 +171,7 @@ def _job_run(id: int, job: NewJob, function: FunctionId) -> tuple[Run, tuple[Lab
 def _begin(id: int, item: NewEvent | NewJob, matched: Matched, state: State) -> list[Transition]:
     if isinstance(item, NewJob):
         function = state.config.functions[matched.functions[0]]
-        due = item.at if item.delay_ms is None else state.now + item.delay_ms + 1
+        due = item.at if item.delay_ms is None else state.after(item.delay_ms)
         return start_item(
             RunId(id),
             function,

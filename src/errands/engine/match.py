@@ -95,7 +95,7 @@ def holds(expression: str | None, **subjects: Any) -> bool:
         return False
     try:
         return program.execute(subjects) is True
-    except (KeyError, ValueError, TypeError, RuntimeError, ArithmeticError, OverflowError):
+    except (LookupError, ValueError, TypeError, RuntimeError, ArithmeticError):
         return False
 
 

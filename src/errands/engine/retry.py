@@ -26,14 +26,16 @@ def retry_delay_ms(policy: RetryPolicy, attempt: int, jitter: float) -> int | No
     return base + int(jitter * spread) if policy.jitter else base
 
 
-def next_attempt_at(again: Again, now: int) -> int | None:
-    """Unix ms of the next attempt; None when it has failed for good."""
+def next_attempt_at(again: Again, now: int, cut_ms: int = 1) -> int | None:
+    """Unix ms of the next attempt; None when it has failed for good.
+
+    cut_ms: what the clock has cut off `now` at most; added, so that nothing is ever early.
+    """
     if again.is_final or again.attempt >= again.policy.count:
         return None
     if again.at is not None:
         return max(again.at, now)
     if again.after_ms is not None:
-        return now + again.after_ms + 1
+        return now + again.after_ms + cut_ms
     delay = retry_delay_ms(again.policy, again.attempt, again.jitter)
-    # Milliseconds are cut off when the clock is read: one more, so that nothing is ever early.
-    return None if delay is None else now + delay + 1
+    return None if delay is None else now + delay + cut_ms

@@ -92,9 +92,18 @@ class Here:
         """Secret of the installation: from ids to public ids."""
         self.keep_ms = keep_ms
         """How long finished runs are kept."""
+        self.known: dict[RunId, Item] = {}
+        """Items leased here, as they stand in the store: exact as long as nobody else has
+        committed.
+        """
+        self.settled: dict[RunId, None] = {}
+        """Those of them of which every result has been seen, and no step is open."""
         self.serves: frozenset[int] = frozenset()
         self.room = 0
         self.suspects = 0
+        self.cut_ms = 1
+        """What the clock cuts off when it is read, at most: 0 only where time is exact, in tests.
+        """
 
 
 class State:
@@ -150,6 +159,10 @@ class State:
 
     def function(self, item_or_run: Item | Run) -> Function:
         return self.config.functions[item_or_run.function]
+
+    def after(self, milliseconds: int) -> int:
+        """Unix ms at which so much time has passed for certain: nothing is ever early."""
+        return self.now + milliseconds + self.here.cut_ms
 
     def can_lease(self, function: int) -> bool:
         """May a new or woken run of this function begin here at once, without being unfair?"""

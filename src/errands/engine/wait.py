@@ -50,8 +50,7 @@ def wait_opened(report: WaitOpened, state: State) -> Decision:
         return Decision(item)
     due = report.until
     if report.duration_ms is not None:
-        # Milliseconds are cut off when the clock is read: one more, so that nothing is ever early.
-        due = state.now + report.duration_ms + 1
+        due = state.after(report.duration_ms)
     step = replace(report.step, status=StepStatus.WAITING, due=due, at=state.now)
     transitions: list[Transition] = [StepSaved(saved) for saved in report.saves]
     if report.shape is not None:

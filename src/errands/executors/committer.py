@@ -137,11 +137,14 @@ class Committer:
     def _take(self) -> list[Entry]:
         batch: list[Entry] = []
         rows = size = 0
+        queue = self._queue
+        # Only this thread takes, and a deque may be added to meanwhile: no lock while it is
+        # emptied.
+        while queue and (not batch or (rows < BATCH_ROWS_MAX and size < BATCH_BYTES_MAX)):
+            entry = queue.popleft()
+            rows, size = rows + entry.rows, size + entry.size
+            batch.append(entry)
         with self._lock:
-            while self._queue and (not batch or (rows < BATCH_ROWS_MAX and size < BATCH_BYTES_MAX)):
-                entry = self._queue.popleft()
-                rows, size = rows + entry.rows, size + entry.size
-                batch.append(entry)
             self._rows -= rows
             self._bytes -= size
         if self.beat_ms and self.clock.now() >= self._beat_at:
@@ -149,13 +152,17 @@ class Committer:
             self._beat_at = self.clock.now() + self.beat_ms
             batch.append(Entry(Beat(self.here.worker)))
         if self.is_ready_maybe and self.here.serves and (batch or self.here.room > 0):
+            # Whoever kicks from here on may have seen what this claim does not see yet.
+            self.is_ready_maybe = False
             batch.append(Entry(Claim(CLAIM_MAX)))
         return batch
 
     def _put_back(self, entries: list[Entry]) -> None:
         with self._lock:
             for entry in reversed(entries):
-                if not isinstance(entry.input, Claim | Beat):
+                if isinstance(entry.input, Claim):
+                    self.is_ready_maybe = True
+                elif not isinstance(entry.input, Beat):
                     self._rows += entry.rows
                     self._bytes += entry.size
                     self._queue.appendleft(entry)
@@ -205,6 +212,7 @@ class Committer:
         return True
 
     def _commit(self, batch: list[Entry]) -> None:
+        self.new_id.tick()
         try:
             outcome = run_cycle(
                 self.store, batch, self.here, self.config, self.clock.now, self.new_id
@@ -236,7 +244,8 @@ class Committer:
             self.is_ready_maybe = True
         for entry in batch:
             if isinstance(entry.input, Claim):
-                self.is_ready_maybe = bool(entry.answer) or bool(state.ready.added)
+                if entry.answer:
+                    self.is_ready_maybe = True
             elif isinstance(entry.input, Beat):
                 self._beaten(entry, state)
         effects = _effects(state)
@@ -249,10 +258,14 @@ class Committer:
         self._deliver(self, batch, effects)
 
     def _note_leases(self, batch: list[Entry], state: State) -> None:
+        here = self.here
         for run in state.items.before:
             item = state.items.now[run]
             if item is not None and item.place == Place.RUNNING and item.worker == self.here.worker:
                 self.leases[run] = item.fence
+                here.known[run] = item
+                if state.items.before[run] is None:
+                    here.settled[run] = None
                 if item.crashes >= 2:
                     self._suspects[run] = None
             else:
@@ -265,10 +278,14 @@ class Committer:
                 run, fence = getattr(entry.input, "run", None), getattr(entry.input, "fence", None)
                 if run is not None and self.leases.get(run) == fence:
                     self._forget_lease(run)
+        for run in state.unseen:
+            here.settled.pop(run, None)
         self._count_room()
 
     def _forget_lease(self, run: RunId) -> None:
         self.leases.pop(run, None)
+        self.here.known.pop(run, None)
+        self.here.settled.pop(run, None)
         if self._suspects:
             self._suspects.pop(run, None)
 

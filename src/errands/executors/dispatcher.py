@@ -13,6 +13,10 @@ from errands.store.interface import Store
 
 POLL_MS = 50
 """How often to ask whether another process has committed: a few microseconds each time."""
+PACE_MS = 2
+"""Least time between two looks, however many hints come; longer than a process is quiet between
+two.
+"""
 GRACE_SECONDS = 20.0
 
 
@@ -35,6 +39,9 @@ class Dispatcher:
         self.inbox = Inbox(committer, store.reader)
         self._store, self._clock, self._alarms = store, clock, alarms
         self._alarm: Alarm | None = None
+        self._pace: Alarm | None = None
+        self._is_hinted = False
+        self._seen = -1
         self._idle: asyncio.Future[None] | None = None
         runner.on_idle = self._on_idle
 
@@ -52,7 +59,31 @@ class Dispatcher:
         """Another process has committed something, or may have."""
         self.inbox.look()
         self.timers.look()
-        self.committer.kick()
+        serves = self.committer.here.serves
+        if any(lane in serves for lane in self._store.reader.lanes()):
+            self.committer.kick()
+
+    def hinted(self) -> None:
+        """Another process says that there is something to see. Now, and once more a little later:
+        it is quiet for a moment after each hint, whatever it commits.
+        """
+        self._is_hinted = True
+        if self._pace is None:
+            self._attend()
+
+    def _attend(self) -> None:
+        if self._is_hinted:
+            self._is_hinted = False
+            self._pace = self._alarms.call_at(self._clock.now() + PACE_MS, self._attend)
+        else:
+            self._pace = None
+        self._look_if_changed()
+
+    def _look_if_changed(self) -> None:
+        version = self._store.version()
+        if version != self._seen:
+            self.look()
+            self._seen = version
 
     def _poll(self) -> None:
         self._alarm = self._alarms.call_at(self._clock.now() + POLL_MS, self._poll)
@@ -61,8 +92,8 @@ class Dispatcher:
             self.runner.drop_all()
             self._rejoin()
             self.look()
-        elif self._store.changed_by_others():
-            self.look()
+        else:
+            self._look_if_changed()
 
     # -- stopping ------------------------------------------------------------------------------
 
@@ -76,8 +107,9 @@ class Dispatcher:
         if self.runner.executing and grace > 0:
             self._idle = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._idle], timeout=grace)
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for alarm in (self._alarm, self._pace):
+            if alarm is not None:
+                alarm.cancel()
         self.sweeper.stop()
         await self.timers.stop()
         await self.runner.release_all("its worker is stopping")

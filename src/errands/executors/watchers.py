@@ -1,6 +1,7 @@
 """Who waits for a change of which run. Asked by any thread, told by the committer's."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from errands.executors.committer import Effects
@@ -41,8 +42,12 @@ class Watchers:
                 told += [(ticket, None) for ticket in self._waiting.pop(run, ())]
         return told
 
-    def all(self) -> list[tuple[Ticket[Any], Done | None]]:
-        """Everybody: another process has committed, and nobody knows what."""
+    def waiting(self) -> list[RunId]:
+        """The runs that somebody waits for."""
         with self._lock:
-            waiting, self._waiting = self._waiting, {}
-        return [(ticket, None) for tickets in waiting.values() for ticket in tickets]
+            return list(self._waiting)
+
+    def changed(self, runs: Sequence[RunId]) -> list[Ticket[Done | None]]:
+        """The tickets that a change of these runs settles: another process has made it."""
+        with self._lock:
+            return [ticket for run in runs for ticket in self._waiting.pop(run, ())]

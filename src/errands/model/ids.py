@@ -22,7 +22,7 @@ _MAC_BITS = 80 - _LOW_BITS
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 # What is not a letter of ours becomes what is no digit of base 32.
-_DIGITS = {code: "-" for code in range(128)} | {
+_DIGITS = dict.fromkeys(range(128), "-") | {
     ord(letter): digit
     for letter, digit in zip(_ALPHABET, "0123456789abcdefghijklmnopqrstuv", strict=True)
 }

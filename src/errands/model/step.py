@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from errands.model.ids import EventId, RunId
+from errands.model.ids import RunId
 
 
 class StepKind(enum.IntEnum):
@@ -84,9 +84,3 @@ class ShapeOf(msgspec.Struct, frozen=True, omit_defaults=True):
     values: tuple[bool | int | float | str | None, ...] = ()
     condition: str | None = None
     context: bytes | None = None
-
-
-class StepEvent(msgspec.Struct, frozen=True):
-    """What a resolved event wait keeps."""
-
-    id: EventId

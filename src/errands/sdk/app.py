@@ -270,6 +270,11 @@ class App:
         return self.backend.worker(concurrency)
 
     @property
+    def url(self) -> str | None:
+        """Where errands is, as given to App; None: ERRANDS_URL, else an embedded file."""
+        return self._url
+
+    @property
     def backend(self) -> Backend:
         """How this app reaches errands. Opened at the first use; no I/O until it connects."""
         if self._backend is None:

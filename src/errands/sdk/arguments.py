@@ -61,19 +61,9 @@ class Arguments:
         An annotation that names something not defined yet is left for the first use.
         """
         try:
-            hints = hints_of(self._function)
+            self._resolve()
         except ValueNotStorable:
             return
-        for name in self.signature.parameters:
-            try:
-                check_storable(hints.get(name, Any))
-            except NOT_STORABLE as error:
-                raise InvalidConfig(
-                    f"Job {self._job_id!r}: its argument {name!r} is {name_of(hints[name])}: "
-                    f"{error}.",
-                    hint="Arguments are stored as JSON: pass a key or a path, and open the thing "
-                    "inside the job.",
-                ) from error
 
     def store(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], limit_bytes: int = VALUE_BYTES_MAX
@@ -146,10 +136,11 @@ class Arguments:
             ) from None
 
     def _resolve(self) -> dict[str, _Argument]:
-        hints = hints_of(self._function)
+        hints = hints_of(self._function, *self.signature.parameters)
         found: dict[str, _Argument] = {}
         for name, parameter in self.signature.parameters.items():
             hint = hints.get(name, Any)
+            self._check(name, hint)
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 hint = list[hint]
             elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -158,3 +149,13 @@ class Arguments:
             found[name] = _Argument(name, encode_json(name) + b":", codec(hint), what)
         self._known = found
         return found
+
+    def _check(self, name: str, hint: Any) -> None:
+        try:
+            check_storable(hint)
+        except NOT_STORABLE as error:
+            raise InvalidConfig(
+                f"Job {self._job_id!r}: its argument {name!r} is {name_of(hint)}: {error}.",
+                hint="Arguments are stored as JSON: pass a key or a path, and open the thing "
+                "inside the job.",
+            ) from error

@@ -38,6 +38,10 @@ class Backend(Protocol):
         """The job as soon as it differs from `seen`; after `timeout` seconds, as it is then."""
         ...
 
+    def outcome(self, job_id: str, timeout: float | None) -> Awaitable[JobView | None]:
+        """The job once it is final; None after `timeout` seconds. Raises JobNotFound."""
+        ...
+
     def cancel(self, job_id: str, reason: str | None) -> Awaitable[None]:
         """Raises JobNotFound."""
         ...

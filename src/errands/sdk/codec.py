@@ -18,6 +18,9 @@ T = TypeVar("T")
 VALUE_BYTES_MAX: Final = 256 * 1024
 """Default limit of an event's data, of a job's arguments and of each result, as JSON."""
 
+CODECS_MAX: Final = 4_096
+"""Kept ready to use, so that an app that makes classes as it runs does not grow."""
+
 # Types whose JSON reads back as the very same value, so that reading it back can be left out.
 _SCALARS: Final = (type(None), bool, int, str)
 
@@ -133,14 +136,16 @@ def codec(hint: Any) -> Codec[Any]:
 def _make(hint: Any) -> Codec[Any]:
     if _uses_pydantic(hint):
         adapter = sys.modules["pydantic"].TypeAdapter(hint)
-        return Codec(
-            hint, functools.partial(adapter.dump_json, warnings="error"), adapter.validate_json
-        )
-    decoder = msgspec.json.Decoder(hint, dec_hook=_read_foreign)
+        # As a model would be read: under its aliases, and without fields that it computes itself.
+        options = {"by_alias": True, "round_trip": True, "warnings": "error"}
+        return Codec(hint, functools.partial(adapter.dump_json, **options), adapter.validate_json)
+    plain = Any if hint is object else hint
+    decoder = msgspec.json.Decoder(plain, dec_hook=_read_foreign)
     return Codec(hint, encode_json, decoder.decode, _exact_types(hint), _is_open(hint))
 
 
-_codec = functools.lru_cache(maxsize=4096)(_make)
+_codec = functools.lru_cache(maxsize=CODECS_MAX)(_make)
+_of_functions: dict[tuple[object, object, object], Codec[Any]] = {}
 
 
 # -- which annotation ------------------------------------------------------------------------------
@@ -151,22 +156,29 @@ def returns_of(function: Callable[..., object]) -> Any:
 
     Raises ValueNotStorable when the annotation names something that cannot be found.
     """
-    found: Any = function
-    while isinstance(found, functools.partial):
-        found = cast("functools.partial[object]", found).func
-    if inspect.isclass(found):
-        return found
-    if not inspect.isroutine(found):
-        found = type(found).__call__
-    return hints_of(found).get("return", Any)
+    return (
+        function if inspect.isclass(function) else hints_of(function, "return").get("return", Any)
+    )
 
 
-def hints_of(function: Any) -> dict[str, Any]:
-    """Annotations by parameter name and "return"; those with open TypeVars are left out."""
-    if not getattr(function, "__annotations__", None):
+def hints_of(function: Any, *names: str) -> dict[str, Any]:
+    """The annotations of these parameters, or of "return"; those with open TypeVars are left out.
+
+    Raises ValueNotStorable when one of them names something that cannot be found.
+    """
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[object]", function).func
+    if not inspect.isroutine(function) and not inspect.isclass(function):
+        function = type(function).__call__
+    annotations: dict[str, Any] = getattr(function, "__annotations__", None) or {}
+    # Only those asked for: a step may well take what is imported under TYPE_CHECKING.
+    wanted = {name: annotations[name] for name in names if name in annotations}
+    if not wanted:
         return {}
+    holder = types.SimpleNamespace(__annotations__=wanted)
+    names_in_sight = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        hints = typing.get_type_hints(function, include_extras=True)
+        hints = typing.get_type_hints(holder, names_in_sight, include_extras=True)
     except NameError as error:
         raise ValueNotStorable(
             f"An annotation of {function.__qualname__} cannot be read: {error}.",
@@ -175,14 +187,25 @@ def hints_of(function: Any) -> dict[str, Any]:
         ) from error
     if "return" in hints:
         hints["return"] = _awaited(hints["return"])
-    return {name: hint for name, hint in hints.items() if not _has_open_typevars(hint)}
+    return {name: hint for name, hint in hints.items() if not _says_nothing(hint)}
 
 
 def codec_of_result(function: Callable[..., object]) -> Codec[Any]:
     """The codec of what a call gives. Fast for plain functions. Raises ValueNotStorable."""
-    if type(function) is types.FunctionType and function.__closure__ is None:
-        return _codec_of_function(function)
-    return _result_codec(function)
+    if type(function) is not types.FunctionType:
+        return _result_codec(function)
+    # The function itself is no key: a closure is a new one each time, and would be kept alive.
+    key = function.__code__, function.__annotations__.get("return"), function.__module__
+    try:
+        found = _of_functions.get(key)
+    except TypeError:  # an annotation that cannot be hashed
+        return _result_codec(function)
+    if found is None:
+        found = _result_codec(function)
+        if len(_of_functions) >= CODECS_MAX:
+            _of_functions.clear()
+        _of_functions[key] = found
+    return found
 
 
 def _result_codec(function: Callable[..., object]) -> Codec[Any]:
@@ -198,10 +221,6 @@ def _result_codec(function: Callable[..., object]) -> Codec[Any]:
         ) from error
 
 
-# Closures are left out: made anew on each call, they would fill the cache and be kept alive by it.
-_codec_of_function = functools.lru_cache(maxsize=4096)(_result_codec)
-
-
 def _awaited(hint: Any) -> Any:
     """Of an annotation that says Awaitable[…], what that gives."""
     origin = typing.get_origin(hint)
@@ -211,8 +230,11 @@ def _awaited(hint: Any) -> Any:
     return hint
 
 
-def _has_open_typevars(hint: Any) -> bool:
-    return isinstance(hint, TypeVar) or any(map(_has_open_typevars, typing.get_args(hint)))
+def _says_nothing(hint: Any) -> bool:
+    """Whether it has open TypeVars, or is the annotation of what never gives anything."""
+    if hint in (typing.NoReturn, typing.Never) or isinstance(hint, TypeVar):
+        return True
+    return any(map(_says_nothing, typing.get_args(hint)))
 
 
 def _exact_types(hint: Any) -> frozenset[type]:
@@ -258,7 +280,7 @@ def _mentions(hint: Any, base: type) -> bool:
 def _write_foreign(value: Any) -> Any:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
-        return value.model_dump(mode="json", by_alias=True)
+        return value.model_dump(mode="json", by_alias=True, round_trip=True)
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"a {_named(value)} has no form in JSON")
@@ -267,7 +289,7 @@ def _write_foreign(value: Any) -> Any:
 def _read_foreign(kind: Any, value: Any) -> Any:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and _mentions(kind, pydantic.BaseModel):
-        return pydantic.TypeAdapter(kind).validate_python(value)
+        return kind.model_validate_json(encode_json(value))
     if _mentions(kind, PurePath) and isinstance(value, str):
         return kind(value)
     raise TypeError(f"a {name_of(kind)} cannot be read back from JSON")

@@ -1,12 +1,7 @@
 """Events: named, typed facts. A class per event; its fields are the event's data."""
 
-# pyright: reportPrivateUsage=false
-# Users see what an Envelope tells; what was given with it is for functions of this module.
-
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -24,9 +19,10 @@ from typing import (
 
 import msgspec
 
-from errands.model.errors import EventRefused, InvalidConfig, NotInRun
+from errands.model.errors import EventRefused, InvalidConfig
 from errands.model.event import NewEvent
 from errands.sdk.codec import NOT_STORABLE, VALUE_BYTES_MAX, decode_json, decoder_of, encode_json
+from errands.sdk.envelope import NOBODY, Envelope, given_options, with_given
 
 T = TypeVar("T")
 EventT = TypeVar("EventT")
@@ -38,85 +34,9 @@ RESERVED_FIELDS: Final = ("envelope", "with_options", "event_name")
 
 _UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _KEYS: Final = frozenset({"name", "data", "id", "ts", "user", "v"})
-_NOBODY: Final[Mapping[str, Any]] = MappingProxyType({})
 # Not an identifier, so it can be no field's name.
 _ENVELOPE: Final = "envelope!"
-
-
-# -- what travels around the data ------------------------------------------------------------------
-
-
-class Envelope:
-    """What travels around an event's data."""
-
-    __slots__ = ("_id", "_name", "_sent", "_ts", "_user", "_v")
-
-    def __init__(
-        self,
-        name: str,
-        v: str | None = None,
-        *,
-        id: str | None = None,
-        ts: datetime | None = None,
-        user: Mapping[str, Any] = _NOBODY,
-        sent: bool = False,
-    ) -> None:
-        self._name, self._v = name, v
-        self._id, self._ts, self._user = id, ts, user
-        self._sent = sent
-
-    @property
-    def id(self) -> str:
-        """Unique for 24 h: a second event with this id starts nothing."""
-        if self._id is None:
-            raise NotInRun("The id of an event that was not sent")
-        return self._id
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def ts(self) -> datetime:
-        if self._ts is None:
-            raise NotInRun("The time of an event that was not sent")
-        return self._ts
-
-    @property
-    def user(self) -> Mapping[str, Any]:
-        return self._user
-
-    @property
-    def v(self) -> str | None:
-        return self._v
-
-    def __repr__(self) -> str:
-        parts = {"id": self._id, "ts": self._ts, "user": dict(self._user), "v": self._v}
-        given = "".join(f", {name}={value!r}" for name, value in parts.items() if value)
-        return f"Envelope({self._name!r}{given})"
-
-
-def given_options(envelope: Envelope) -> tuple[str | None, datetime | None, Mapping[str, Any]]:
-    """Id, time and user as `with_options` set them; those of a received event are its own."""
-    if envelope._sent:
-        return None, None, _NOBODY
-    return envelope._id, envelope._ts, envelope._user
-
-
-def with_given(
-    envelope: Envelope, id: str | None, ts: datetime | None, user: Mapping[str, Any] | None
-) -> Envelope:
-    """The envelope of the same event with these options over those given before."""
-    old_id, old_ts, old_user = given_options(envelope)
-    return Envelope(
-        envelope.name,
-        envelope.v,
-        id=old_id if id is None else id,
-        ts=old_ts if ts is None else ts,
-        user=old_user if user is None else user,
-    )
 
 
 class EventLike(Protocol):
@@ -362,7 +282,7 @@ def check_name(name: object, error: Callable[[str], Exception]) -> None:
         raise error("an event needs a name.")
     if len(name) > NAME_LENGTH_MAX:
         raise error(f"the event name {name[:40]!r}… has {len(name)} characters.")
-    if _CONTROL.search(name) or "*" in name or not name.isprintable():
+    if "*" in name or not name.isprintable():
         raise error(f"the event name {name!r} has a character that is not allowed.")
     if name.startswith(RESERVED_PREFIX):
         raise error(f"the event name {name!r} is reserved.")
@@ -532,7 +452,7 @@ def read_event(
     cls: type[T], name: str, data: bytes, id: str, at_ms: int, user: bytes | None, v: str | None
 ) -> T:
     """An accepted event as an instance of `cls`, with its envelope. Raises one of NOT_STORABLE."""
-    who = _NOBODY if user is None else decode_json(user)
+    who = NOBODY if user is None else decode_json(user)
     event: T = form_of(cls).read(
         data, Envelope(name, v, id=id, ts=from_unix_ms(at_ms), user=who, sent=True)
     )

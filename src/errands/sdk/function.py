@@ -84,14 +84,6 @@ class FunctionDecorator(Generic[E]):
         return SyncFunction[Any, Any](self._app, definition)
 
 
-def definition_of(function: "Function[Any, Any]") -> Definition:
-    return function._definition
-
-
-def app_of(function: "Function[Any, Any]") -> "App":
-    return function._app
-
-
 def define(
     app: "App",
     slug: str,

@@ -4,10 +4,8 @@
 # What the rest of the SDK needs of these classes are the functions at the end, not names on them:
 # whatever stands on a Job is what users see.
 
-import asyncio
 import functools
 import inspect
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import (
@@ -27,11 +25,17 @@ import msgspec
 
 from errands.model import run
 from errands.model.duration import Duration, format_ms, parse_duration
-from errands.model.errors import InvalidConfig, JobCancelled, JobFailed, ResultTimeout
+from errands.model.errors import (
+    InvalidConfig,
+    JobCancelled,
+    JobFailed,
+    ResultMismatch,
+    ResultTimeout,
+)
 from errands.model.function import FunctionKind
 from errands.model.job import JobView, NewJob
 from errands.sdk.arguments import Arguments
-from errands.sdk.codec import Codec, codec, decode_json
+from errands.sdk.codec import NOT_STORABLE, Codec, codec, decode_json, name_of
 from errands.sdk.definition import Definition, JobInput
 from errands.sdk.event import NAME_LENGTH_MAX, from_unix_ms, is_aware, unix_ms
 from errands.sdk.failure import Failure
@@ -85,7 +89,7 @@ class JobStatus(Generic[R_co]):
     def result(self) -> R_co | None:
         """None as long as it is not completed."""
         data = self._view.result
-        return None if data is None else self._codec.decode(data)
+        return None if data is None else _decoded(self._view.id, data, self._codec)
 
     @property
     def error(self) -> str | None:
@@ -144,13 +148,10 @@ class Job(Generic[R_co]):
         """Waits for the end. Raises JobFailed, JobCancelled, ResultTimeout, JobNotFound."""
         wait_ms = None if timeout is None else parse_duration(timeout, "result: timeout")
         backend = await self._app.connected()
-        give_up_at = None if wait_ms is None else _now() + wait_ms / 1000
-        view = await backend.job(self._id)
-        while not view.is_final:
-            left = None if give_up_at is None else give_up_at - _now()
-            if left is not None and left <= 0:
-                raise ResultTimeout(self._id, format_ms(wait_ms or 0), view.status)
-            view = await backend.changed(view, left)
+        view = await backend.outcome(self._id, None if wait_ms is None else wait_ms / 1000)
+        view = view or await backend.job(self._id)  # it may have ended just now
+        if not view.is_final:
+            raise ResultTimeout(self._id, format_ms(wait_ms or 0), view.status)
         return _outcome(view, self._codec_of())
 
     async def watch(self) -> AsyncIterator[JobStatus[R_co]]:
@@ -398,7 +399,15 @@ def _outcome(view: JobView, result_codec: Codec[R]) -> R:
         raise JobCancelled(view.id, view.cancelled or None)
     if view.status == "failed":
         raise JobFailed(view.id, _read_failure(view.error or b'{"name":"Error","message":""}'))
-    return result_codec.decode(view.result or b"null")
+    return _decoded(view.id, view.result or b"null", result_codec)
+
+
+def _decoded(job_id: str, data: bytes, result_codec: Codec[R]) -> R:
+    try:
+        return result_codec.decode(data)
+    except NOT_STORABLE as error:
+        expected = name_of(result_codec.hint)
+        raise ResultMismatch(job_id, expected, str(error)) from error
 
 
 def _sample(signature: inspect.Signature) -> tuple[list[None], dict[str, None]]:
@@ -409,17 +418,6 @@ def _sample(signature: inspect.Signature) -> tuple[list[None], dict[str, None]]:
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     return args, {p.name: None for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
-
-
-def _now() -> float:
-    """Seconds on the clock by which the caller waits.
-
-    The loop's, which tests move; else the machine's.
-    """
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:
-        return time.monotonic()
 
 
 def _iso(ms: int) -> str:

@@ -10,13 +10,12 @@ from errands.model.event import NewEvent
 from errands.model.job import NewJob
 from errands.sdk.codec import NOT_STORABLE, decode_json, encode_json
 from errands.sdk.definition import JobInput
+from errands.sdk.envelope import Envelope, given_options
 from errands.sdk.event import (
     AnyEvent,
-    Envelope,
     EventDict,
     EventLike,
     from_unix_ms,
-    given_options,
     make_event,
 )
 from errands.sdk.middleware import wrap_send

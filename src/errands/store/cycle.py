@@ -54,6 +54,9 @@ def run_cycle(
     now = clock()
     _prepare(entries, config, now)
     with store.transaction() as transaction:
+        if transaction.changed_elsewhere():
+            here.known.clear()
+            here.settled.clear()
         # Other processes register too: what was prepared with an older version is prepared again.
         if transaction.config_version() != config.version:
             config = transaction.load_config()

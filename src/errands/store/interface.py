@@ -3,9 +3,10 @@
 `Store` writes, in one transaction at a time; `Reader` reads, for the API and for executors.
 """
 
+import enum
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,7 +17,6 @@ from errands.engine.state import State
 from errands.model.event import Event
 from errands.model.function import Function
 from errands.model.ids import EventId, RunId, WorkerId
-from errands.model.item import Item
 from errands.model.job import JobState
 from errands.model.run import Done, LogLine, Record, Run
 from errands.model.step import Step
@@ -26,6 +26,12 @@ from errands.model.worker import Worker
 
 class Transaction(Protocol):
     """One durable transaction; commits when its block ends without an error."""
+
+    def changed_elsewhere(self) -> bool:
+        """May anybody else have committed since this process last asked? What it knows is stale
+        then.
+        """
+        ...
 
     def config_version(self) -> int: ...
 
@@ -70,8 +76,37 @@ class Store(Protocol):
         """Is there proof that no process holds this node? False where that cannot be known."""
         ...
 
-    def changed_by_others(self) -> bool:
-        """Has another process committed since this was asked last?"""
+    def version(self) -> int:
+        """Another number whenever another process has committed. Cheap: made for polling."""
+        ...
+
+    def ring(self, topic: "Topic") -> None:
+        """Hint to other processes that they should look. Never waits; may be lost."""
+        ...
+
+    def listen(self, topic: "Topic") -> "Ear | None":
+        """Hear such hints from now on; None where there are none, and polling is all."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Topic(enum.Enum):
+    """What a hint is about."""
+
+    WORK = "w"
+    """Somebody else could do something now: items are ready, inputs are queued, timers set."""
+    NEWS = "n"
+    """Runs have changed or ended."""
+
+
+class Ear(Protocol):
+    """Becomes readable when a hint has come."""
+
+    def fileno(self) -> int: ...
+
+    def drain(self) -> None:
+        """Forget the hints that have come."""
         ...
 
     def close(self) -> None: ...
@@ -118,16 +153,6 @@ class RunFilter(msgspec.Struct, frozen=True):
     limit: int = 50
 
 
-class Leasehold(msgspec.Struct, frozen=True):
-    """What is needed to execute a leased item."""
-
-    item: Item
-    run: Run
-    event: Event | None
-    origin: Run | None
-    steps: Sequence[Step]
-
-
 class Reader(Protocol):
     """Reads of committed state; each short."""
 
@@ -136,6 +161,10 @@ class Reader(Protocol):
 
     def run(self, id: RunId) -> RunRow | None: ...
     def runs(self, filter: RunFilter) -> list[RunRow]: ...
+    def stamps(self, ids: Sequence[RunId]) -> dict[RunId, tuple[Any, ...]]:
+        """For each run that exists something that differs whenever its owner would see a change."""
+        ...
+
     def done(self, ids: Sequence[RunId]) -> list[Done]: ...
     def inputs(self, ids: Sequence[RunId]) -> list[Run]: ...
     def events(self, ids: Sequence[EventId]) -> list[Event]: ...

@@ -74,6 +74,9 @@ class SqliteReader:
         text = self._queries["list_runs"].replace("{filters}", condition)
         return [_run_row(row, config) for row in self._all(text, parameters)]
 
+    def stamps(self, ids: Sequence[RunId]) -> dict[RunId, tuple[Any, ...]]:
+        return {row[0]: row[1:] for row in self._named("load_stamps", _json(ids))}
+
     def done(self, ids: Sequence[RunId]) -> list[Done]:
         return [rows.to_done(row) for row in self._named("load_done", _json(ids))]
 

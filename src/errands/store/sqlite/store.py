@@ -19,22 +19,23 @@ from errands.engine.liveness import STRIKES
 from errands.engine.state import PAGE, State
 from errands.engine.transition import Trimmed
 from errands.model.errors import MigrationNeeded, StoreError
-from errands.model.ids import NODES, WorkerId
-from errands.model.item import Urgency
+from errands.model.ids import NODES, RunId, WorkerId
+from errands.model.item import Place, Urgency
 from errands.model.worker import WorkerState
 from errands.store import migrate, rows
-from errands.store.interface import StoreConflict, StoreUnavailable
+from errands.store.interface import Ear, StoreConflict, StoreUnavailable, Topic
 from errands.store.queries import Queries
 from errands.store.sqlite.connection import check_folder, connect
 from errands.store.sqlite.reader import SqliteReader
 from errands.store.sqlite.turnstile import turnstile
+from errands.store.sqlite.wake import Bells
 
 PACKAGE = "errands.store.sqlite"
 LEDGER = (
     "CREATE TABLE IF NOT EXISTS "
     "migration(number INTEGER PRIMARY KEY, name TEXT, checksum TEXT, at TEXT)"
 )
-SIZES = (64, 16, 4, 1)
+SIZES = (256, 64, 16, 4, 1)
 """Rows of one statement: few texts, so that all stay prepared."""
 _json = msgspec.json.Encoder().encode
 _body = msgspec.msgpack.Encoder().encode
@@ -54,7 +55,9 @@ class SqliteStore:
         self.reader = SqliteReader(connect(self.path, is_durable=is_durable), self.queries)
         self._watch = connect(self.path, is_durable=is_durable)
         self._watch_lock = threading.Lock()
-        self._seen = self._data_version()
+        self._bells = Bells(self.path)
+        self._seen = [0]
+        """The version of the file when its writer last looked."""
 
     # -- transactions --------------------------------------------------------------------------
 
@@ -64,7 +67,7 @@ class SqliteStore:
         try:
             self._execute_alone("BEGIN IMMEDIATE")
             try:
-                yield SqliteTransaction(self._db, self.queries)
+                yield SqliteTransaction(self._db, self.queries, self._seen)
                 self._execute_alone("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -143,14 +146,15 @@ class SqliteStore:
     def is_node_dead(self, node: int) -> bool:
         return self.turnstile.is_node_dead(node)
 
-    def changed_by_others(self) -> bool:
+    def version(self) -> int:
         with self._watch_lock:
-            seen, self._seen = self._seen, self._data_version()
-            return seen != self._seen
+            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
 
-    def _data_version(self) -> int:
-        found: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
-        return found
+    def ring(self, topic: Topic) -> None:
+        self._bells.ring(topic)
+
+    def listen(self, topic: Topic) -> Ear | None:
+        return self._bells.listen(topic)
 
     def close(self) -> None:
         if self.pid == os.getpid():
@@ -171,8 +175,13 @@ def _statements(sql: str) -> Iterator[str]:
 class SqliteTransaction:
     """See `store.interface.Transaction`."""
 
-    def __init__(self, db: sqlite3.Connection, queries: Queries) -> None:
-        self._db, self._queries = db, queries
+    def __init__(self, db: sqlite3.Connection, queries: Queries, seen: list[int]) -> None:
+        self._db, self._queries, self._seen = db, queries, seen
+
+    def changed_elsewhere(self) -> bool:
+        # Inside the write transaction, so that nobody can come between looking and deciding.
+        before, self._seen[0] = self._seen[0], self._db.execute("PRAGMA data_version").fetchone()[0]
+        return before != self._seen[0]
 
     def _all(self, name: str, *parameters: Any) -> list[rows.Row]:
         return self._db.execute(self._queries[name], parameters).fetchall()
@@ -227,8 +236,7 @@ class SqliteTransaction:
         self._load_workers(needs, state)
         self._load_claimable(needs, state)
         if needs.items:
-            for row in self._all("load_items", _json(list(needs.items))):
-                state.items.now[row[0]] = rows.to_item(row)
+            self._load_items(needs, state)
         self._load_steps(needs, state)
         if needs.runs:
             for row in self._all("load_runs", _json(list(needs.runs))):
@@ -240,6 +248,21 @@ class SqliteTransaction:
         for lane in needs.lanes:
             if lane in state.here.serves and self._all("load_busy_lane", lane):
                 state.busy_lanes[lane] = None
+
+    def _load_items(self, needs: Needs, state: State) -> None:
+        known, now = state.here.known, state.items.now
+        unknown: list[RunId] = []
+        for run in needs.items:
+            item = known.get(run)
+            if item is None:
+                unknown.append(run)
+            else:
+                now[run] = item
+        if unknown:
+            for row in self._all("load_items", _json(unknown)):
+                now[row[0]] = item = rows.to_item(row)
+                if item.place == Place.RUNNING and item.worker == state.here.worker:
+                    known[item.run] = item
 
     def _load_events(self, needs: Needs, state: State) -> None:
         if needs.events:
@@ -296,8 +319,10 @@ class SqliteTransaction:
                 state.steps.now[step.run, step.id] = step
                 if step.seq is None:
                     state.unseen.setdefault(step.run, {})[step.id] = None
-        if needs.unseen:
-            for row in self._all("load_unseen_steps", _json(list(needs.unseen))):
+        settled = state.here.settled
+        unsettled = [run for run in needs.unseen if run not in settled]
+        if unsettled:
+            for row in self._all("load_unseen_steps", _json(unsettled)):
                 step = rows.to_step(row)
                 state.steps.now[step.run, step.id] = step
                 state.unseen.setdefault(step.run, {})[step.id] = None

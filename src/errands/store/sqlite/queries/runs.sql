@@ -47,6 +47,15 @@ LEFT JOIN progress ON progress.run = run.id
 WHERE {filters}
 ORDER BY run.id DESC LIMIT :limit;
 
+-- name: load_stamps
+-- What a run's owner would see change, for many runs that somebody waits for.
+SELECT run.id, item.place, item.updated_at, item.started_at, done.status, progress.percent, progress.note
+FROM run
+LEFT JOIN item ON item.run = run.id
+LEFT JOIN done ON done.run = run.id
+LEFT JOIN progress ON progress.run = run.id
+WHERE run.id IN (SELECT value FROM json_each(?)) ORDER BY run.id;
+
 -- name: list_expired_runs
 SELECT run FROM done WHERE run < :before AND keep_until <= :now ORDER BY run LIMIT :limit;
 

@@ -1,0 +1,92 @@
+"""Hears what other processes commit, for whoever waits here for a run of theirs.
+
+A thread, because those who wait may be in any loop, or in a plain thread. It works only while
+somebody waits; hints make it prompt, and a poll of the store's version makes it right.
+"""
+
+import select
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from errands.executors.ticket import Ticket
+from errands.executors.watchers import Watchers
+from errands.model.ids import RunId
+from errands.store.interface import Ear, Store, Topic
+
+POLL_SECONDS = 0.02
+PACE_SECONDS = 0.002
+"""Least time between two looks, however many hints come; as much again for every PAGE who wait."""
+PAGE = 100
+
+
+class Listener:
+    """`tell` gets the tickets of those whose run has changed."""
+
+    def __init__(
+        self, store: Store, watchers: Watchers, tell: Callable[[list[Ticket[Any]]], None]
+    ) -> None:
+        self.poll_seconds = POLL_SECONDS
+        self._store, self._watchers, self._tell = store, watchers, tell
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wanted = threading.Event()
+        self._leaving = threading.Event()
+        self._stamps: dict[RunId, tuple[Any, ...]] = {}
+        """What each of those waited for looked like."""
+
+    def attend(self) -> None:
+        """Somebody waits from now on."""
+        if not self._wanted.is_set():
+            self._wanted.set()
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._run, name="errands-listener", daemon=True
+                    )
+                    self._thread.start()
+
+    def close(self) -> None:
+        self._leaving.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        ear = self._store.listen(Topic.NEWS)
+        try:
+            while not self._leaving.is_set():
+                self._wanted.wait()
+                self._listen(ear)
+        finally:
+            if ear is not None:
+                ear.close()
+
+    def _listen(self, ear: Ear | None) -> None:
+        """Until nobody waits any more."""
+        seen = -1
+        while not self._leaving.is_set():
+            # Cleared before it is counted who waits: whoever comes meanwhile sets it again.
+            self._wanted.clear()
+            waiting = self._watchers.waiting()
+            if not waiting:
+                return
+            version = self._store.version()
+            if version != seen or any(run not in self._stamps for run in waiting):
+                seen = version
+                self._look(waiting)
+            self._leaving.wait(PACE_SECONDS * (1 + len(waiting) // PAGE))
+            if ear is None:
+                self._leaving.wait(self.poll_seconds)
+            elif select.select([ear], [], [], self.poll_seconds)[0]:
+                ear.drain()
+
+    def _look(self, waiting: Sequence[RunId]) -> None:
+        # A run that is new here may have changed before it was looked at: its waiter looks again.
+        stamps = self._store.reader.stamps(waiting)
+        before = self._stamps
+        self._stamps = {run: stamps.get(run, ()) for run in waiting}
+        changed = [run for run, stamp in self._stamps.items() if before.get(run) != stamp]
+        if changed:
+            self._tell(self._watchers.changed(changed))
