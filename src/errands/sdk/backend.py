@@ -8,14 +8,11 @@ import importlib
 import os
 from collections.abc import Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from errands.model.errors import InvalidConfig
 from errands.model.event import NewEvent
 from errands.model.job import JobView, NewJob
-
-if TYPE_CHECKING:
-    from errands.sdk.app import App
 
 DEFAULT_URL = "sqlite:///.errands/errands.db"
 SCHEMES = {"sqlite": "errands.embedded"}
@@ -23,11 +20,11 @@ SCHEMES = {"sqlite": "errands.embedded"}
 
 class Backend(Protocol):
     def connect(self) -> Awaitable[None]:
-        """Open it and register the app's functions; does nothing the second time. Raises Unavailable."""
+        """Open it and register the app's functions, the first time. Raises Unavailable."""
         ...
 
     def send(self, items: Sequence[NewEvent | NewJob]) -> Awaitable[list[str]]:
-        """Accept all, durably, or none; gives their public ids. Raises EventRefused, Unavailable."""
+        """Accept all, durably, or none; gives their public ids. Raises Unavailable."""
         ...
 
     def job(self, job_id: str) -> Awaitable[JobView]:
@@ -53,14 +50,18 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
-def open_backend(url: str | None, app: "App") -> Backend:
-    """The backend for `url`, else for ERRANDS_URL, else on an embedded file. No I/O yet. Raises InvalidConfig."""
+def open_backend(url: str | None, app: object) -> Backend:
+    """The backend for `url`, else for ERRANDS_URL, else on an embedded file. No I/O yet.
+
+    Raises InvalidConfig.
+    """
     url = url or os.environ.get("ERRANDS_URL") or DEFAULT_URL
     module = SCHEMES.get(url.partition(":")[0])
     if module is None:
         raise InvalidConfig(
-            f"No way to errands at {url!r}: the part before ':' must be one of {', '.join(SCHEMES)}.",
-            hint="Set ERRANDS_URL or App(url=…) to e.g. sqlite:///errands.db (relative) or sqlite:////var/lib/errands.db (absolute).",
+            f"{url!r} is no way to errands: it must begin with {', '.join(SCHEMES)}.",
+            hint="Set ERRANDS_URL or App(url=…) to sqlite:///errands.db for a file beside you, "
+            "sqlite:////var/lib/errands.db for an absolute path.",
         )
     backend: Backend = importlib.import_module(module).open_embedded(url, app)
     return backend

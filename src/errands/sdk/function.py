@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
+from typing import Any, Final, Generic, TypeVar, cast, overload
 
 from errands.model.errors import InvalidConfig
 from errands.model.function import FunctionConfig, FunctionKind
@@ -16,9 +16,7 @@ from errands.sdk.definition import Definition, EventInput, FailureInput, place_o
 from errands.sdk.event import AnyEvent, EventLike, form_of
 from errands.sdk.failure import Failure
 from errands.sdk.options import FunctionOptions, Timeouts, Trigger, event_pattern, retries_of
-
-if TYPE_CHECKING:
-    from errands.sdk.app import App
+from errands.sdk.owner import Owner
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -31,7 +29,7 @@ _DURABILITIES: Final = ("step", "run")
 class Function(Generic[E, R]):
     """What `@app.function` makes of a handler."""
 
-    def __init__(self, app: "App", definition: Definition) -> None:
+    def __init__(self, app: Owner, definition: Definition) -> None:
         self.id: str = definition.config.slug
         self._app = app
         self._definition = definition
@@ -63,7 +61,7 @@ class SyncFunction(Function[E, R]):
 
 
 class FunctionDecorator(Generic[E]):
-    def __init__(self, app: "App", on: Any, options: FunctionOptions) -> None:
+    def __init__(self, app: Owner, on: Any, options: FunctionOptions) -> None:
         self._app, self._on, self._options = app, on, options
 
     @overload
@@ -85,7 +83,7 @@ class FunctionDecorator(Generic[E]):
 
 
 def define(
-    app: "App",
+    app: Owner,
     slug: str,
     kind: FunctionKind,
     handler: Callable[..., Any],
@@ -136,7 +134,7 @@ def define(
     return definition
 
 
-def add_failure_handler(app: "App", failed: Definition, handler: Callable[..., Any]) -> None:
+def add_failure_handler(app: Owner, failed: Definition, handler: Callable[..., Any]) -> None:
     slug = f"{failed.config.slug}/{ON_FAILURE}"
     define(app, slug, FunctionKind.FAILURE, handler, FailureInput(failed.input), {})
 
@@ -169,7 +167,7 @@ def check_takes(
         ) from None
 
 
-def _triggers(app: "App", on: Any, slug: str) -> tuple[tuple[TriggerConfig, ...], EventInput]:
+def _triggers(app: Owner, on: Any, slug: str) -> tuple[tuple[TriggerConfig, ...], EventInput]:
     configs: list[TriggerConfig] = []
     classes: dict[str, type[EventLike]] = {}
     any_event: type[EventLike] | None = None
@@ -191,7 +189,7 @@ def _triggers(app: "App", on: Any, slug: str) -> tuple[tuple[TriggerConfig, ...]
     return tuple(configs), EventInput(classes, any_event)
 
 
-def app_of_function(function: Function[Any, Any]) -> "App":
+def app_of_function(function: Function[Any, Any]) -> Owner:
     return function._app
 
 

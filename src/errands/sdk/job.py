@@ -7,9 +7,8 @@
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import (
-    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
@@ -41,9 +40,7 @@ from errands.sdk.event import NAME_LENGTH_MAX, from_unix_ms, is_aware, unix_ms
 from errands.sdk.failure import Failure
 from errands.sdk.function import add_failure_handler, check_takes, define, id_of
 from errands.sdk.options import EnqueueOptions, FunctionOptions, Timeouts, retries_of
-
-if TYPE_CHECKING:
-    from errands.sdk.app import App
+from errands.sdk.owner import Owner
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,17 +108,18 @@ class JobStatus(Generic[R_co]):
         return from_unix_ms(self._view.updated_at)
 
     def to_dict(self) -> dict[str, Any]:
+        """Times in Unix ms; progress, message, result and error only where there is one."""
         view = self._view
-        return {
-            "id": view.id,
-            "status": view.status,
-            "progress": view.progress,
-            "message": view.message,
-            "result": None if view.result is None else decode_json(view.result),
-            "error": self.error,
-            "createdAt": _iso(view.created_at),
-            "updatedAt": _iso(view.updated_at),
-        }
+        found: dict[str, Any] = {"id": view.id, "status": view.status}
+        if view.progress is not None:
+            found["progress"] = view.progress
+        if view.message is not None:
+            found["message"] = view.message
+        if view.result is not None:
+            found["result"] = decode_json(view.result)
+        if self.error is not None:
+            found["error"] = self.error
+        return found | {"createdAt": view.created_at, "updatedAt": view.updated_at}
 
     def __repr__(self) -> str:
         return f"JobStatus({self.to_dict()})"
@@ -130,7 +128,7 @@ class JobStatus(Generic[R_co]):
 class Job(Generic[R_co]):
     """A handle on one enqueued job: an id, and questions to ask about it."""
 
-    def __init__(self, app: "App", id: str, codec_of: Callable[[], Codec[R_co]]) -> None:
+    def __init__(self, app: Owner, id: str, codec_of: Callable[[], Codec[R_co]]) -> None:
         self._app = app
         self._id = id
         self._codec_of = codec_of
@@ -189,7 +187,7 @@ class BoundJob(Generic[R_co]):
 class ConfiguredJob(Generic[P, R]):
     """A job that can be enqueued."""
 
-    def __init__(self, app: "App", definition: Definition, options: EnqueueOptions) -> None:
+    def __init__(self, app: Owner, definition: Definition, options: EnqueueOptions) -> None:
         self._app = app
         self._definition = definition
         self._options = options
@@ -227,7 +225,7 @@ class ConfiguredJob(Generic[P, R]):
 class JobFunction(ConfiguredJob[P, R]):
     """What `@app.job` makes of a function. Calling it calls the function, here and now."""
 
-    def __init__(self, app: "App", definition: Definition) -> None:
+    def __init__(self, app: Owner, definition: Definition) -> None:
         super().__init__(app, definition, {})
         self.id: str = definition.config.slug
         functools.update_wrapper(cast("Any", self), definition.handler)
@@ -267,7 +265,7 @@ class SyncJobFunction(JobFunction[P, R]):
 
 
 class JobDecorator:
-    def __init__(self, app: "App", options: FunctionOptions) -> None:
+    def __init__(self, app: Owner, options: FunctionOptions) -> None:
         self._app, self._options = app, options
 
     @overload
@@ -305,7 +303,7 @@ def definition_of_job(job: ConfiguredJob[..., Any]) -> Definition:
     return job._definition
 
 
-def app_of_job(job: ConfiguredJob[..., Any]) -> "App":
+def app_of_job(job: ConfiguredJob[..., Any]) -> Owner:
     return job._app
 
 
@@ -317,11 +315,11 @@ def unbind(bound: BoundJob[Any]) -> NewJob:
     return bound._new
 
 
-def handle_of_bound(app: "App", bound: BoundJob[R], id: str) -> Job[R]:
+def handle_of_bound(app: Owner, bound: BoundJob[R], id: str) -> Job[R]:
     return Job(app, id, bound._codec_of)
 
 
-def untyped(app: "App", id: str) -> Job[Any]:
+def untyped(app: Owner, id: str) -> Job[Any]:
     """A handle on a job of which only the id is known; its result is plain JSON."""
     return Job(app, id, _plain_codec)
 
@@ -418,8 +416,3 @@ def _sample(signature: inspect.Signature) -> tuple[list[None], dict[str, None]]:
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     return args, {p.name: None for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
-
-
-def _iso(ms: int) -> str:
-    text = from_unix_ms(ms).astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

@@ -1,11 +1,10 @@
 """Middleware: three doors, each wrapped like an onion."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from errands.sdk.context import Run
-    from errands.sdk.event import EventLike
+from errands.sdk.context import Run
+from errands.sdk.event import EventLike
 
 Next: TypeAlias = Callable[[], Awaitable[object]]
 Send: TypeAlias = "Callable[[Sequence[EventLike]], Awaitable[list[str]]]"

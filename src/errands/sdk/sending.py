@@ -1,7 +1,7 @@
 """Sending through middleware, where events and enqueued jobs alike are events."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -19,9 +19,7 @@ from errands.sdk.event import (
     make_event,
 )
 from errands.sdk.middleware import wrap_send
-
-if TYPE_CHECKING:
-    from errands.sdk.app import App
+from errands.sdk.owner import Owner
 
 Sendable: TypeAlias = EventLike | EventDict | NewJob
 Accept: TypeAlias = Callable[[Sequence[NewEvent | NewJob]], Awaitable[list[str]]]
@@ -36,7 +34,7 @@ class EnqueuedJob(AnyEvent, name="*"):
     call: NewJob
 
 
-async def send_all(app: "App", items: Sequence[Sendable], accept: Accept) -> list[str]:
+async def send_all(app: Owner, items: Sequence[Sendable], accept: Accept) -> list[str]:
     """`accept` these, with the app's middleware around it; gives their ids. Raises EventRefused."""
     if not app.has_send_middleware:
         return await accept(
@@ -49,7 +47,7 @@ async def send_all(app: "App", items: Sequence[Sendable], accept: Accept) -> lis
     return await wrap_send(app.middleware, last)([_event(app, item) for item in items])
 
 
-def _event(app: "App", item: Sendable) -> EventLike:
+def _event(app: Owner, item: Sendable) -> EventLike:
     if isinstance(item, NewJob):
         job = EnqueuedJob(data=decode_json(item.data), call=item)
         return make_event(job, Envelope(f"{item.app}/{item.function}", id=item.key))
@@ -64,7 +62,7 @@ def _event(app: "App", item: Sendable) -> EventLike:
     )
 
 
-def _item(app: "App", event: EventLike) -> NewEvent | NewJob:
+def _item(app: Owner, event: EventLike) -> NewEvent | NewJob:
     if not isinstance(event, EnqueuedJob):
         return app.new_event(event)
     call = event.call
