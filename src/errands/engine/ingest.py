@@ -241,11 +241,16 @@ def start_item(
         item = leased(item, state) if state.can_lease(function.id) else readied(item, state)
     transitions: list[Transition] = [ItemMoved(item)]
     for n, shape in enumerate(cancels):
-        transitions += open_wait(
-            Step(run, f"cancel:{n}", StepKind.CANCEL, StepStatus.WAITING, started_at=state.now),
-            shape,
-            state,
+        ends = None if shape.timeout_ms is None else state.now + shape.timeout_ms + 1
+        listens = Step(
+            run,
+            f"cancel:{n}",
+            StepKind.CANCEL,
+            StepStatus.WAITING,
+            started_at=state.now,
+            due=ends,
         )
+        transitions += open_wait(listens, shape, state)
     if item.place == Place.RUNNING:
         state.reserved += 1
     return transitions

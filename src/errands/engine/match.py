@@ -71,11 +71,12 @@ def cancel_shape(cancel: CancelOn, subject: dict[str, Any]) -> ShapeOf | None:
     """What a run started by `subject` listens for; None if it lacks the value to match."""
     context = _encode(subject) if cancel.condition and "event" in cancel.condition else None
     if cancel.match is None:
-        return ShapeOf(cancel.event, condition=cancel.condition, context=context)
+        return ShapeOf(cancel.event, (), (), cancel.condition, context, cancel.timeout_ms)
     value = value_at(subject, cancel.match)
     if value is MISSING or isinstance(value, dict | list):
         return None
-    return ShapeOf(cancel.event, (cancel.match,), (value,), cancel.condition, context)
+    paths, values = (cancel.match,), (value,)
+    return ShapeOf(cancel.event, paths, values, cancel.condition, context, cancel.timeout_ms)
 
 
 @lru_cache(maxsize=4096)

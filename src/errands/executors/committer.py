@@ -103,11 +103,8 @@ class Committer:
     def submit(self, given: Input, *, is_door: bool = False) -> Ticket[Any]:
         """Queue an input; the ticket gives the engine's answer. Raises Unavailable."""
         rows, size = _weight(given)
-        if (
-            is_door
-            and (self._rows + rows > QUEUE_ROWS_MAX or self._bytes + size > QUEUE_BYTES_MAX)
-            and self._rows
-        ):
+        # Judged by what waits already: a send larger than the whole queue has its turn as well.
+        if is_door and (self._rows >= QUEUE_ROWS_MAX or self._bytes >= QUEUE_BYTES_MAX):
             raise Unavailable(
                 f"errands is full: {self._rows:,} inputs wait to be written.",
                 hint="Nothing of this call was accepted. Try again in a second.",

@@ -75,12 +75,12 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class ShapeOf(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a wait asks for, before it has a key: paths of the awaited event, and what they must
-    equal.
-    """
+    """What a wait asks for, before it has a key: paths of the awaited event, and their values."""
 
     event: str
     paths: tuple[str, ...] = ()
     values: tuple[bool | int | float | str | None, ...] = ()
     condition: str | None = None
     context: bytes | None = None
+    timeout_ms: int | None = None
+    """Of a wait that cancels its run: how long it listens; None: always."""
