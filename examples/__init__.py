@@ -1,0 +1,1 @@
+"""Applications written on errands as its users would."""

@@ -1,0 +1,80 @@
+"""Pictures: drawing some to work on, and making small ones of big ones.
+
+A picture is named by its path under `pictures()`, e.g. "holiday/07.jpg".
+"""
+
+import math
+import os
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageOps
+
+from examples.shop import settings
+from examples.shop.executions import record_execution
+
+SIZE = (2400, 1600)
+COVER = (960, 640)
+THUMBNAIL = (240, 160)
+
+
+def pictures() -> Path:
+    return settings.DATA / "pictures"
+
+
+def thumbnails() -> Path:
+    return settings.DATA / "thumbnails"
+
+
+def make_thumbnail(picture: str) -> str:
+    """A small copy; gives its path under `thumbnails()`."""
+    record_execution()
+    return _shrink(picture, THUMBNAIL, picture)
+
+
+def make_cover(picture: str) -> str:
+    """A copy of middle size, for the head of the album; gives its path under `thumbnails()`."""
+    record_execution()
+    return _shrink(picture, COVER, str(Path(picture).with_stem("cover")))
+
+
+def _shrink(picture: str, size: tuple[int, int], name: str) -> str:
+    target = thumbnails() / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(pictures() / picture) as image:
+        small = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    # Under its final name when it is whole: a crash leaves no half a picture, a repetition no harm.
+    unfinished = target.with_stem(f".{target.stem}")
+    small.save(unfinished)
+    os.replace(unfinished, target)
+    return name
+
+
+def draw_album(album: str, count: int) -> list[str]:
+    """Draw `count` pictures, JPEG and PNG in turn; gives their paths."""
+    (pictures() / album).mkdir(parents=True, exist_ok=True)
+    names = [f"{album}/{n:02}.{'png' if n % 2 else 'jpg'}" for n in range(count)]
+    for n, name in enumerate(names):
+        _draw(hue=255 * n // count, sun=n / count).save(pictures() / name)
+    return names
+
+
+def _draw(hue: int, sun: float) -> Image.Image:
+    """A sunset over hills. hue: 0 to 255; sun: how far it has wandered, 0.0 to 1.0."""
+    width, height = SIZE
+    up = Image.linear_gradient("L")
+    tint = up.point([(hue + level // 5) % 256 for level in range(256)])
+    sky = Image.merge("HSV", (tint, up, ImageOps.invert(up))).convert("RGB")
+    image = sky.resize(SIZE, Image.Resampling.BILINEAR)
+    draw = ImageDraw.Draw(image)
+    x, y = width * (0.15 + 0.7 * sun), height * (0.45 - 0.25 * math.sin(math.pi * sun))
+    draw.ellipse((x - 130, y - 130, x + 130, y + 130), fill=(255, 236, 180))
+    for layer in range(1, 5):
+        ridge = [(x, _ridge(layer, hue, x)) for x in range(0, width + 20, 20)]
+        shade = (90 // layer, 110 // layer, 120 // layer)
+        draw.polygon([(0, height), *ridge, (width, height)], fill=shade)
+    return image
+
+
+def _ridge(layer: int, hue: int, x: int) -> float:
+    waves = 60 * math.sin(x / (170 + 40 * layer) + hue + layer) + 14 * math.sin(x / 37 + layer)
+    return SIZE[1] * (0.5 + 0.11 * layer) + waves
