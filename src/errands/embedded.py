@@ -8,9 +8,9 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
@@ -23,12 +23,13 @@ from errands.engine.state import Here, State
 from errands.engine.transition import BeatKept, WorkerKept
 from errands.executors.committer import Committer, Effects
 from errands.executors.dispatcher import Dispatcher
+from errands.executors.listener import Listener
 from errands.executors.runner import Runner
 from errands.executors.sweeper import Sweeper
 from errands.executors.ticket import Ticket
 from errands.executors.timers import Timers
 from errands.executors.watchers import Watchers
-from errands.model.errors import JobNotFound
+from errands.model.errors import JobNotFound, Unavailable
 from errands.model.event import NewEvent
 from errands.model.ids import RunId, WorkerId, id_time, make_id, parse_id, public_id
 from errands.model.job import JobView, NewJob
@@ -40,14 +41,18 @@ from errands.sdk.backend import Backend
 from errands.sdk.live import LiveCaller
 from errands.settings import Settings, settings_from
 from errands.store.cycle import Entry
-from errands.store.interface import RunRow, Store
+from errands.store.interface import RunRow, Store, StoreUnavailable, Topic
 from errands.store.open import open_store
 
 POLL_SECONDS = 0.02
-"""How often a process without a worker asks whether a job has changed elsewhere."""
+"""How often a process that hears nothing of others asks whether a job has changed."""
 WORKER_POLL_SECONDS = 0.5
-"""The same beside a worker, which mostly executes the job itself and so is told."""
+"""How often whoever is told asks all the same."""
 IDS_KEPT = 10_000
+
+
+Told = dict[asyncio.AbstractEventLoop | None, list[tuple[Ticket[Any], Any, BaseException | None]]]
+"""Answers, by the loop in which they are awaited; None: by blocked threads."""
 
 
 def open_embedded(url: str, app: App) -> Backend:
@@ -74,7 +79,10 @@ class Embedded:
         self.chance = chance or Chance()
         self.watchers = Watchers()
         self.dispatcher: Dispatcher | None = None
-        self._opening = threading.Lock()
+        self.listener: Listener | None = None
+        """Hears of changes made by other processes; None where nothing listens but polls."""
+        self._opening: dict[int, threading.Lock] = {}
+        """By process: a forked child takes no lock that another thread of its parent may hold."""
         self._pid = 0
         self._ids: dict[str, int] = {}
         self._home: asyncio.AbstractEventLoop | None = None
@@ -82,21 +90,41 @@ class Embedded:
     # -- opening -------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        if self._pid == os.getpid():
+        pid = os.getpid()
+        if self._pid == pid:
+            if self.committer.is_declared_dead and self.dispatcher is None:
+                # Stopped for longer than its lease; a worker's dispatcher sees to it.
+                with self._opening[pid]:
+                    if self.committer.is_declared_dead:
+                        self.rejoin()
             return
-        with self._opening:
-            if self._pid != os.getpid():
-                self.open()
-        await self.register(is_complete=False)
+        with self._opening.setdefault(pid, threading.Lock()):
+            if self._pid == pid:
+                return
+            self.open()
+            # Queued before anybody can send: so an event finds the functions of this app.
+            registered = self._registered(is_complete=False)
+            self._pid = pid
+        await registered
 
     def open(self) -> None:
-        """Open the store and join those who use it."""
+        """Open the store and join those who use it. Raises StoreError, Unavailable."""
+        if self._pid:
+            self._forked()
         self.store: Store = self._opener()
-        self.key = self.store.reader.key()
-        here, new_id = self._join(0)
+        try:
+            self.key = self.store.reader.key()
+            here, new_id = self._join(0)
+        except StoreUnavailable as error:
+            self.store.close()
+            raise _unavailable(error) from error
         self.committer = self.make_committer(here, new_id)
         self.drive()
-        self._pid = os.getpid()
+
+    def _forked(self) -> None:
+        """In a forked child: what its parent waits for and executes is not the child's."""
+        self.watchers = Watchers()
+        self.dispatcher = self.listener = self._home = None
 
     def make_committer(self, here: Here, new_id: IdSource) -> Committer:
         committer = Committer(
@@ -113,6 +141,7 @@ class Embedded:
     def drive(self) -> None:
         """Let the committer work: in a thread of its own, which a slow disk may block."""
         self.committer.start()
+        self.listener = Listener(self.store, self.watchers, self._tell_changed)
 
     def _join(self, concurrency: int) -> tuple[Here, IdSource]:
         """A new worker id, and with it new ids for everything."""
@@ -137,21 +166,32 @@ class Embedded:
             )
             absorb(state, (WorkerKept(joined), BeatKept(worker, now)))
             transaction.apply(state)
-        self._node = node
+        self._node, self._worker = node, joined
         return here, new_id
 
+    def _say_concurrency(self, concurrency: int) -> None:
+        """So that others can see that this process executes, and does not only send."""
+        committer, now = self.committer, self.clock.now()
+        self._worker = msgspec.structs.replace(self._worker, concurrency=concurrency)
+        with self.store.transaction() as transaction:
+            if transaction.is_alive(self._worker.id):
+                state = State(committer.here, Config(0), now, committer.new_id)
+                absorb(state, (WorkerKept(self._worker),))
+                transaction.apply(state)
+
     async def register(self, *, is_complete: bool) -> None:
+        await self._registered(is_complete=is_complete)
+
+    def _registered(self, *, is_complete: bool) -> Ticket[Any]:
+        """Queued at once; settled when the app's functions are known to all."""
         config = self.app.config()
-        if config.functions:
-            await self.committer.submit(Registered(config, is_complete))
+        return self.committer.submit(Registered(config, is_complete))
 
     # -- what callers are told -----------------------------------------------------------------
 
     def deliver(self, committer: Committer, entries: list[Entry], effects: Effects | None) -> None:
         """In the committer's thread: hand answers to the loops and threads that wait for them."""
-        told: dict[
-            asyncio.AbstractEventLoop | None, list[tuple[Ticket[Any], Any, BaseException | None]]
-        ] = {}
+        told: Told = {}
         for entry in entries:
             ticket = entry.ticket
             if ticket is not None:
@@ -161,6 +201,21 @@ class Embedded:
                 told.setdefault(ticket.loop, []).append((ticket, done, None))
             if self._home is not None:
                 told.setdefault(self._home, [])
+        self._hand(told, effects)
+        if effects is not None:
+            if effects.is_ready_for_others:
+                self.store.ring(Topic.WORK)
+            if effects.changed:
+                self.store.ring(Topic.NEWS)
+
+    def _tell_changed(self, tickets: list[Ticket[Any]]) -> None:
+        """In the listener's thread."""
+        told: Told = {}
+        for ticket in tickets:
+            told.setdefault(ticket.loop, []).append((ticket, None, None))
+        self._hand(told, None)
+
+    def _hand(self, told: Told, effects: Effects | None) -> None:
         for loop, tickets in told.items():
             of_home = effects if loop is self._home else None
             if loop is None:
@@ -212,9 +267,7 @@ class Embedded:
             if left is not None and left <= 0:
                 self.watchers.forget(run, ticket)
                 return view
-            done = await self._hear(run, ticket, left)
-            if done is not None:
-                return self._done_view(seen, done)
+            await self._hear(run, ticket, left)
 
     async def outcome(self, job_id: str, timeout: float | None) -> JobView | None:
         run = self._run_id(job_id)
@@ -239,7 +292,11 @@ class Embedded:
         self, run: RunId, ticket: Ticket[Done | None], timeout: float | None
     ) -> Done | None:
         """Wait for a change; another process's is only seen by looking."""
-        wait = POLL_SECONDS if self.dispatcher is None else WORKER_POLL_SECONDS
+        wait = WORKER_POLL_SECONDS
+        if self.listener is not None:
+            self.listener.attend()
+        elif self.dispatcher is None:
+            wait = POLL_SECONDS
         if timeout is not None:
             wait = min(wait, timeout)
         if ticket.loop is None:
@@ -250,10 +307,8 @@ class Embedded:
                 await ticket
             finally:
                 alarm.cancel()
-        if ticket.is_done:
-            return await ticket
         self.watchers.forget(run, ticket)
-        return None
+        return await ticket if ticket.is_done else None
 
     async def cancel(self, job_id: str, reason: str | None) -> None:
         run = self._run_id(job_id)
@@ -274,9 +329,6 @@ class Embedded:
             raise JobNotFound(job_id)
         return view_of(job_id, row)
 
-    def _done_view(self, seen: JobView, done: Done) -> JobView:
-        return view_of_done(seen.id, id_time(done.run), done, seen.progress, seen.message)
-
     # -- worker --------------------------------------------------------------------------------
 
     def worker(self, concurrency: int | None) -> AbstractAsyncContextManager[object]:
@@ -285,6 +337,7 @@ class Embedded:
     @asynccontextmanager
     async def _working(self, concurrency: int) -> AsyncGenerator["Embedded"]:
         await self.connect()
+        self._say_concurrency(concurrency)
         self._home = asyncio.get_running_loop()
         functions = ThreadPoolExecutor(self.settings.threads, "errands-function")
         steps = ThreadPoolExecutor(self.settings.threads, "errands-step")
@@ -297,8 +350,11 @@ class Embedded:
             self.dispatcher = self.dispatch(caller)
             self.dispatcher.start()
             self.committer.serve(self._served(), concurrency)
-            yield self
-            await self.dispatcher.stop(self.settings.grace_ms / 1000)
+            try:
+                with self._hearing(self.dispatcher):
+                    yield self
+            finally:
+                await self.dispatcher.stop(self.settings.grace_ms / 1000)
         finally:
             self.dispatcher = None
             self._home = None
@@ -308,10 +364,39 @@ class Embedded:
             for middleware in self.app.middleware:
                 await middleware.stop()
 
+    @contextmanager
+    def _hearing(self, dispatcher: Dispatcher) -> Generator[None]:
+        """Be hinted by other processes' commits, where hints can be had."""
+        ear = None if self.listener is None else self.store.listen(Topic.WORK)
+        if ear is None or self.listener is None:
+            yield
+            return
+        # What is executed here it is told without looking, and the rest by hints.
+        self.listener.poll_seconds = WORKER_POLL_SECONDS
+        loop = asyncio.get_running_loop()
+
+        def hinted() -> None:
+            ear.drain()
+            dispatcher.hinted()
+
+        loop.add_reader(ear.fileno(), hinted)
+        try:
+            yield
+        finally:
+            loop.remove_reader(ear.fileno())
+            ear.close()
+            self.listener.poll_seconds = POLL_SECONDS
+
     def rejoin(self) -> None:
-        """Others took this process for dead: what it held is theirs, and it goes on as a new one."""
+        """Others took this process for dead, and have what it held: it goes on as a new one.
+
+        Raises Unavailable.
+        """
         self.store.drop_node(self._node)
-        here, new_id = self._join(self.committer.concurrency)
+        try:
+            here, new_id = self._join(self.committer.concurrency)
+        except StoreUnavailable as error:
+            raise _unavailable(error) from error
         here.serves = self.committer.here.serves
         self.committer.rename(here, new_id)
 
@@ -349,8 +434,17 @@ class Embedded:
         self.committer.submit(WorkerLeft(self.committer.here.worker))
         self.committer.close()
         self.store.drop_node(self._node)
+        if self.listener is not None:
+            self.listener.close()
         self.store.close()
         self._pid = 0
+
+
+def _unavailable(error: StoreUnavailable) -> Unavailable:
+    return Unavailable(
+        f"The store cannot be written: {error}.",
+        hint="Check disk space, permissions, and `errands doctor`.",
+    )
 
 
 def _settle(tickets: list[tuple[Ticket[Any], Any, BaseException | None]]) -> None:

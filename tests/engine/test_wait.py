@@ -183,7 +183,7 @@ def test_many_waits_of_one_event_are_looked_at_a_page_at_a_time() -> None:
     batch.config.shapes = tuple(t.shape for t in decision.transitions if isinstance(t, ShapeKept))
     ((match, _, _),) = batch.state.wait_rows.added
     waits = [Wait(match, RunId(100 + n), "w", NOW - 1) for n in range(PAGE)]
-    batch.state.waits[match] = list(waits)
+    batch.state.waits[match] = batch.state.pages[match, RunId(0), ""] = waits
     batch.decide(Sent((NewEvent("paid", b"{}"),)))
     queued = [q for q, _ in batch.state.queued]
     assert sum(isinstance(q, EventHit) for q in queued) == PAGE

@@ -90,7 +90,15 @@ def deduplicated(state: State, d: t.Deduplicated) -> None:
 
 
 def poked(state: State, poked: t.Poked) -> None:
-    state.poked[poked.run] = poked.stop or state.poked.get(poked.run)
+    # A reason may be empty, and still means that the run is over.
+    stop = poked.stop if poked.stop is not None else state.poked.get(poked.run)
+    state.poked[poked.run] = stop
+
+
+def follow_up_queued(state: State, q: t.FollowUpQueued) -> None:
+    # Who is taken for dead has no inbox that anybody would look after.
+    is_lost = q.worker == state.here.worker and not state.is_alive
+    state.queued.append((q.follow_up, None if is_lost else q.worker))
 
 
 def follow_up_done(state: State, done: t.FollowUpDone) -> None:
@@ -140,7 +148,7 @@ ABSORB: dict[type, Callable[[State, Any], None]] = {
     t.Recorded: lambda state, recorded: state.records.append(recorded.record),
     t.LogsKept: lambda state, kept: state.logs.extend(kept.lines),
     t.ProgressKept: progress_kept,
-    t.FollowUpQueued: lambda state, q: state.queued.append((q.follow_up, q.worker)),
+    t.FollowUpQueued: follow_up_queued,
     t.FollowUpMoved: lambda state, m: state.inbox_moved.append((m.inbox, m.worker)),
     t.FollowUpDone: follow_up_done,
     t.InboxFreed: lambda state, freed: state.inbox_freed.append(freed.worker),

@@ -31,7 +31,7 @@ from errands.model.call import (
 from errands.model.ids import public_id
 from errands.model.item import Item, Place
 from errands.model.run import Moment, Progress, Record, RunStatus
-from errands.model.step import StepStatus
+from errands.model.step import Step, StepStatus
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,9 +41,22 @@ def step_returned(report: StepReturned, state: State) -> Decision:
     item = holder(state, report.run, report.fence)
     if isinstance(item, Refused):
         return Decision(item)
+    if _is_past(report.step, state):
+        return Decision(KEPT)
     transitions: list[Transition] = [StepSaved(saved) for saved in report.saves]
     transitions.append(StepSaved(replace(report.step, at=state.now)))
     return Decision(KEPT, transitions + _got_on(item))
+
+
+def _is_past(reported: Step, state: State) -> bool:
+    """Does this report come a second time? Then it changes nothing.
+
+    Where nothing was loaded it is a step's first report, or the store refuses the second row.
+    """
+    step = state.steps.get((reported.run, reported.id))
+    if step is None or reported.status == StepStatus.ABANDONED:
+        return False
+    return not step.is_open or step.attempt > reported.attempt
 
 
 def _got_on(item: Item) -> list[Transition]:
@@ -56,6 +69,8 @@ def step_failed(report: StepFailed, state: State) -> Decision:
     item = holder(state, report.run, report.fence)
     if isinstance(item, Refused):
         return Decision(item)
+    if _is_past(report.step, state):
+        return Decision(KEPT)
     transitions: list[Transition] = [StepSaved(saved) for saved in report.saves]
     due = next_attempt_at(report.again, state.now, state.here.cut_ms)
     step = replace(report.step, at=state.now, output=report.failure)
@@ -74,6 +89,8 @@ def step_sent(report: StepSent, state: State, prepared: Prepared) -> Decision:
     item = holder(state, report.run, report.fence)
     if isinstance(item, Refused):
         return Decision(item)
+    if _is_past(report.step, state):
+        return Decision(KEPT)
     decision = accept(report.items, state, prepared)
     ids = [
         key or public_id(id, state.here.key)

@@ -89,6 +89,14 @@ def _needs_step(given: Any, into: Needs) -> None:
     step = given.step
     if step.attempt or step.status == StepStatus.ABANDONED:
         into.steps[given.run, step.id] = None
+    _needs_saves(given, into)
+
+
+def _needs_saves(given: Any, into: Needs) -> None:
+    """Of the results that were held back, those whose step has a row: an attempt of it failed."""
+    for step in given.saves:
+        if step.attempt:
+            into.steps[given.run, step.id] = None
 
 
 def _needs_end(given: Any, into: Needs) -> None:
@@ -112,6 +120,7 @@ def _needs_park(given: Any, into: Needs) -> None:
     if isinstance(given, call.Parked):
         into.unseen[given.run] = None
     into.items[given.run] = None
+    _needs_saves(given, into)
 
 
 def _needs_timer(given: input.TimerDue, into: Needs) -> None:

@@ -26,7 +26,7 @@ from errands.model.call import Accepted
 from errands.model.errors import FunctionNotFound
 from errands.model.event import Event, NewEvent
 from errands.model.function import Function
-from errands.model.ids import EventId, FunctionId, RunId, id_time, public_id
+from errands.model.ids import EventId, FunctionId, RunId, public_id
 from errands.model.item import Item, Place
 from errands.model.job import NewJob
 from errands.model.run import Label, Run
@@ -266,11 +266,10 @@ def open_wait(step: Step, shape: ShapeOf, state: State) -> tuple[Transition, ...
 
 
 def _wake(event: EventId, key: int, subject: dict[str, Any], state: State) -> list[Transition]:
-    waits = state.waits.get(key, [])
-    transitions = _hits(event, waits, subject, state)
-    if len(waits) >= PAGE:
-        last = waits[-1]
-        left = WaitsLeft(event, key, last.run, last.step)
+    transitions = _hits(event, state.waits.get(key, ()), subject, state)
+    page = state.pages.get((key, RunId(0), ""), ())
+    if len(page) >= PAGE:
+        left = WaitsLeft(event, key, page[-1].run, page[-1].step, state.now)
         transitions.append(FollowUpQueued(left, state.here.worker))
     return transitions
 
@@ -291,12 +290,12 @@ def waits_left(input: WaitsLeft, state: State) -> Decision:
     event = state.events.get(input.event)
     if event is None:
         return Decision(None, transitions)
-    waits = state.waits.get(input.match, [])
+    page = state.pages.get((input.match, input.run, input.step), ())
     subject = match.event_object(event, public_id(event.id, state.here.key))
-    older = [wait for wait in waits if wait.at <= id_time(event.id)]
+    older = [wait for wait in page if wait.at <= input.at]
     transitions += _hits(event.id, older, subject, state)
-    if len(waits) >= PAGE:
-        left = WaitsLeft(event.id, input.match, waits[-1].run, waits[-1].step)
+    if len(page) >= PAGE:
+        left = WaitsLeft(event.id, input.match, page[-1].run, page[-1].step, input.at)
         transitions.append(FollowUpQueued(left, state.here.worker))
     return Decision(None, transitions)
 

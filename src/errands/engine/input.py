@@ -82,6 +82,8 @@ class WaitsLeft(msgspec.Struct, frozen=True, gc=False, tag="scan"):
     match: int
     run: RunId
     step: str
+    at: int
+    """When the event was decided. Its id is older: it was made before the batch had its turn."""
     inbox: int = 0
 
 

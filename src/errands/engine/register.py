@@ -3,10 +3,11 @@
 from errands.engine.decision import Decision
 from errands.engine.input import Registered
 from errands.engine.state import State
-from errands.engine.transition import FunctionKept, Transition
+from errands.engine.transition import FunctionKept, ShapeKept, Transition
 from errands.model.call import KEPT
-from errands.model.function import Function
+from errands.model.function import AppConfig, Function
 from errands.model.ids import FunctionId
+from errands.model.step import Shape
 
 
 def registered(input: Registered, state: State) -> Decision:
@@ -20,6 +21,7 @@ def registered(input: Registered, state: State) -> Decision:
             next_id += 1
         elif known.config != config or known.retired:
             transitions.append(FunctionKept(Function(known.id, app.name, config)))
+    transitions += _shapes_of_cancels(app, state)
     if input.is_complete:
         has = {config.slug for config in app.functions}
         transitions += [
@@ -28,3 +30,17 @@ def registered(input: Registered, state: State) -> Decision:
             if f.app == app.name and not f.retired and f.config.slug not in has
         ]
     return Decision(KEPT, transitions)
+
+
+def _shapes_of_cancels(app: AppConfig, state: State) -> list[Transition]:
+    """By what the events are looked up that cancel runs: known before the first run listens."""
+    wanted = dict.fromkeys(
+        (cancel.event, () if cancel.match is None else (cancel.match,))
+        for config in app.functions
+        for cancel in config.cancel
+    )
+    return [
+        ShapeKept(Shape(state.new_id(), event, paths))
+        for event, paths in wanted
+        if not state.config.has_shape(event, paths)
+    ]

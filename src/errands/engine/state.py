@@ -125,7 +125,11 @@ class State:
         self.unseen: dict[RunId, dict[str, None]] = {}
         """Ids of the steps of a run whose results it has not seen: open ones, and resolved ones."""
         self.waits: dict[int, list[Wait]] = {}
-        """The first PAGE waits under a key."""
+        """The first PAGE waits under a key, and those opened in this batch."""
+        self.pages: dict[tuple[int, RunId, str], Sequence[Wait]] = {}
+        """PAGE waits under a key behind a position, as they were loaded. What the batch opens or
+        closes does not move where a page ends.
+        """
         self.events: dict[EventId, Event] = {}
         self.runs: dict[RunId, Run] = {}
         self.busy_lanes: dict[int, None] = {}
@@ -145,7 +149,8 @@ class State:
         self.records: list[Record] = []
         self.logs: list[LogLine] = []
         self.progress: dict[RunId, Progress] = {}
-        self.queued: list[tuple[Any, WorkerId]] = []
+        self.queued: list[tuple[Any, WorkerId | None]] = []
+        """Follow-ups, and who decides them; None: anybody."""
         self.inbox_moved: list[tuple[int, WorkerId]] = []
         self.inbox_done: list[int] = []
         self.inbox_freed: list[WorkerId] = []

@@ -76,6 +76,9 @@ def wait_opened(report: WaitOpened, state: State) -> Decision:
         transitions += new_run(run, function, state)
     if report.park:
         transitions += _park(item, report.seq, state)
+    elif item.crashes:
+        # It has got on since the crash, so it is not what crashed the worker.
+        transitions.append(ItemMoved(replace(item, crashes=0)))
     return Decision(Opened(due), transitions)
 
 
@@ -121,7 +124,10 @@ def step_taken(report: StepTaken, state: State) -> Decision:
     step = state.steps.get((report.run, report.step))
     if step is None or step.is_open or step.seq is not None:
         return Decision(NOT_KNOWN)
-    return Decision(KEPT, (StepSaved(replace(step, seq=report.seq)),))
+    seen = StepSaved(replace(step, seq=report.seq))
+    # As for any step: the run has got on since the crash.
+    got_on = (ItemMoved(replace(item, crashes=0)),) if item.crashes else ()
+    return Decision(KEPT, (seen, *got_on))
 
 
 def resolve(step: Step, state: State, status: StepStatus, output: bytes) -> list[Transition]:
@@ -142,7 +148,9 @@ def _tell(item: Item, step: Step, state: State) -> list[Transition]:
             assert item.worker is not None
             told = FollowUpQueued(Poke(item.run), item.worker)
         return [StepSaved(step), told]
-    if not step.is_open:
+    if not step.is_open and item.place == Place.PARKED:
+        # Who parked it said how far it had come. If it stands ready because its worker died,
+        # nobody has: then its next session gives the number.
         step = replace(step, seq=item.seq)
         item = replace(item, seq=item.seq + 1)
     # A run that is to start later, or waits for its next attempt, is not woken before its time.

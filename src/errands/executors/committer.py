@@ -89,6 +89,8 @@ class Committer:
         self._signal = threading.Event()
         self._wake = wake or self._ring
         self._failures = 0
+        self._unwritable: StoreUnavailable | None = None
+        """Why the batch at hand, or a part of it, could not be written."""
         self._thread: threading.Thread | None = None
         self.beat_ms = 0
         """How often to say that this process lives; 0: never."""
@@ -176,11 +178,19 @@ class Committer:
             self._signal.clear()
             while self.step():
                 pass
-            if self._failures:
-                # The disk is full, or somebody stands inside a transaction: try again, less and
-                # less often.
-                self._signal.wait(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+            if self.pause_seconds:
+                self._signal.wait(self.pause_seconds)
                 self._signal.set()
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long to wait before writing is tried again: the disk is full, or somebody stands inside
+        a transaction. Less and less often, but no beat is missed for it.
+        """
+        if not self._failures:
+            return 0.0
+        pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
+        return min(pause, self.beat_ms / 1000) if self.beat_ms else pause
 
     def close(self) -> None:
         """Commit what is queued, and stop."""
@@ -199,38 +209,38 @@ class Committer:
         batch = self._take()
         if not batch:
             return False
-        try:
-            self._commit(batch)
-        except StoreUnavailable as error:
+        self._unwritable = None
+        left = self._commit(batch)
+        if self._unwritable is not None:
             self._failures += 1
-            self._unavailable(batch, error)
+            self._unavailable(left, self._unwritable)
             return False
+        self._put_back(left)
         self._failures = 0
         return True
 
-    def _commit(self, batch: list[Entry]) -> None:
+    def _commit(self, batch: list[Entry]) -> list[Entry]:
+        """Gives what is left: all from the first on that has to wait, so that order is kept."""
         self.new_id.tick()
         try:
             outcome = run_cycle(
                 self.store, batch, self.here, self.config, self.clock.now, self.new_id
             )
-        except StoreUnavailable:
-            raise
+        except StoreUnavailable as error:
+            self._unwritable = error
+            return batch
         except Exception as error:
             # One of them cannot be written. Find it by halves; the rest is decided anew.
             if len(batch) == 1:
                 self._refuse(batch[0], error)
-            else:
-                middle = len(batch) // 2
-                self._commit(batch[:middle])
-                self._commit(batch[middle:])
-            return
+                return []
+            middle = len(batch) // 2
+            left = self._commit(batch[:middle])
+            return left + batch[middle:] if left else self._commit(batch[middle:])
         self.config = outcome.config
-        if outcome.left:
-            left = list(outcome.left)
-            self._put_back(left)
-            batch = batch[: len(batch) - len(left)]
-        self._committed(batch, outcome)
+        left = list(outcome.left)
+        self._committed(batch[: len(batch) - len(left)], outcome)
+        return left
 
     def _committed(self, batch: list[Entry], outcome: Outcome) -> None:
         state = outcome.state
@@ -275,6 +285,10 @@ class Committer:
                 run, fence = getattr(entry.input, "run", None), getattr(entry.input, "fence", None)
                 if run is not None and self.leases.get(run) == fence:
                     self._forget_lease(run)
+        for run, stop in state.poked.items():
+            if stop is not None:
+                # It was ended elsewhere, which this process is only told.
+                self._forget_lease(run)
         for run in state.unseen:
             here.settled.pop(run, None)
         self._count_room()
@@ -328,8 +342,11 @@ class Committer:
         """
         if not follow_up.inbox:
             return
-        with self.store.transaction() as transaction:
-            tries = transaction.count_try(follow_up.inbox)
+        try:
+            with self.store.transaction() as transaction:
+                tries = transaction.count_try(follow_up.inbox)
+        except StoreUnavailable:
+            tries = 0  # not counted, then: it is tried again all the same
         if tries < TRIES_MAX:
             again: Input = follow_up
         else:
@@ -389,11 +406,12 @@ def _effects(state: State) -> Effects:
             continue
         if before is None or before.fence != item.fence:
             made = state.runs.get(run) if before is None else None
-            event = (
-                state.events.get(made.event)
-                if made is not None and made.event is not None
-                else None
-            )
+            event = None
+            if made is not None and made.event is not None:
+                event = state.events.get(made.event)
+                if event is None:
+                    # A part of a large send: its events were kept by an earlier batch.
+                    made = None
             leases.append((item, made, event))
     changed = dict.fromkeys(state.items.before)
     changed.update(dict.fromkeys(state.progress))

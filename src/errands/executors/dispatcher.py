@@ -9,11 +9,15 @@ from errands.executors.inbox import Inbox
 from errands.executors.runner import Runner
 from errands.executors.sweeper import Sweeper
 from errands.executors.timers import Timers
+from errands.model.errors import Unavailable
 from errands.store.interface import Store
 
 POLL_MS = 50
 """How often to ask whether another process has committed: a few microseconds each time."""
 PACE_MS = 2
+"""Least time between two looks, however many hints come: longer than who hinted stays quiet."""
+PACE_MS_MAX = 8
+"""The same where the looks are in vain: others are busy with what is not for this process."""
 """Least time between two looks, however many hints come; longer than a process is quiet between
 two.
 """
@@ -40,6 +44,7 @@ class Dispatcher:
         self._store, self._clock, self._alarms = store, clock, alarms
         self._alarm: Alarm | None = None
         self._pace: Alarm | None = None
+        self._pace_ms = PACE_MS
         self._is_hinted = False
         self._seen = -1
         self._idle: asyncio.Future[None] | None = None
@@ -55,13 +60,15 @@ class Dispatcher:
         self.runner.acted(effects)
         self.timers.arm(effects.due)
 
-    def look(self) -> None:
-        """Another process has committed something, or may have."""
-        self.inbox.look()
+    def look(self) -> bool:
+        """Another process may have committed something; False if there is nothing to do here."""
         self.timers.look()
+        is_inbox = self.inbox.look()
         serves = self.committer.here.serves
-        if any(lane in serves for lane in self._store.reader.lanes()):
+        is_ready = any(lane in serves for lane in self._store.reader.lanes())
+        if is_ready:
             self.committer.kick()
+        return is_inbox or is_ready
 
     def hinted(self) -> None:
         """Another process says that there is something to see. Now, and once more a little later:
@@ -72,25 +79,32 @@ class Dispatcher:
             self._attend()
 
     def _attend(self) -> None:
-        if self._is_hinted:
-            self._is_hinted = False
-            self._pace = self._alarms.call_at(self._clock.now() + PACE_MS, self._attend)
-        else:
-            self._pace = None
-        self._look_if_changed()
+        self._pace = None
+        is_of_use = self._look_if_changed()
+        if not self._is_hinted:
+            self._pace_ms = PACE_MS
+            return
+        self._is_hinted = False
+        self._pace = self._alarms.call_at(self._clock.now() + self._pace_ms, self._attend)
+        self._pace_ms = PACE_MS if is_of_use else min(self._pace_ms * 2, PACE_MS_MAX)
 
-    def _look_if_changed(self) -> None:
+    def _look_if_changed(self) -> bool:
         version = self._store.version()
-        if version != self._seen:
-            self.look()
-            self._seen = version
+        if version == self._seen:
+            return False
+        is_of_use = self.look()
+        self._seen = version
+        return is_of_use
 
     def _poll(self) -> None:
         self._alarm = self._alarms.call_at(self._clock.now() + POLL_MS, self._poll)
         if self.committer.is_declared_dead:
             # What this process held is executed elsewhere by now; nothing of it may go on here.
             self.runner.drop_all()
-            self._rejoin()
+            try:
+                self._rejoin()
+            except Unavailable:
+                return  # at the next poll, then
             self.look()
         else:
             self._look_if_changed()

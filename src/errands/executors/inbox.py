@@ -16,10 +16,12 @@ class Inbox:
         self._committer, self._reader = committer, reader
         self._handed: dict[int, Ticket[object]] = {}
 
-    def look(self) -> None:
-        """Read the inbox, and hand over what is not being decided already."""
+    def look(self) -> bool:
+        """Read the inbox, and hand over what is not decided already; False if it was empty."""
         for id in [id for id, ticket in self._handed.items() if ticket.is_done]:
             del self._handed[id]
-        for follow_up in self._reader.inbox(self._committer.here.worker, 0, PAGE):
+        found = self._reader.inbox(self._committer.here.worker, 0, PAGE)
+        for follow_up in found:
             if follow_up.inbox not in self._handed:
                 self._handed[follow_up.inbox] = self._committer.submit(follow_up)
+        return bool(found)

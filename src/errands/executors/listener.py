@@ -50,8 +50,8 @@ class Listener:
     def close(self) -> None:
         self._leaving.set()
         self._wanted.set()
-        if self._thread is not None:
-            self._thread.join()
+        if (thread := self._thread) is not None:
+            thread.join()
 
     def _run(self) -> None:
         ear = self._store.listen(Topic.NEWS)
@@ -62,10 +62,12 @@ class Listener:
         finally:
             if ear is not None:
                 ear.close()
+            # Should it have failed: whoever waits next starts another.
+            self._thread = None
 
     def _listen(self, ear: Ear | None) -> None:
         """Until nobody waits any more."""
-        seen = -1
+        seen, is_hinted = -1, False
         while not self._leaving.is_set():
             # Cleared before it is counted who waits: whoever comes meanwhile sets it again.
             self._wanted.clear()
@@ -79,7 +81,10 @@ class Listener:
             self._leaving.wait(PACE_SECONDS * (1 + len(waiting) // PAGE))
             if ear is None:
                 self._leaving.wait(self.poll_seconds)
-            elif select.select([ear], [], [], self.poll_seconds)[0]:
+                continue
+            # After a hint once more at once: who gave it is quiet for a moment after it.
+            timeout = 0 if is_hinted else self.poll_seconds
+            if is_hinted := bool(select.select([ear], [], [], timeout)[0]):
                 ear.drain()
 
     def _look(self, waiting: Sequence[RunId]) -> None:

@@ -15,6 +15,7 @@ from errands.model.event import Event
 from errands.model.ids import RunId, public_id
 from errands.model.item import Item
 from errands.model.run import Run
+from errands.model.step import UNORDERED
 from errands.store.interface import Reader
 
 PARKED_MAX = 1_000
@@ -94,7 +95,7 @@ class Runner:
 
     def _begin(self, item: Item, run: Run, event: Event | None, origin: Run | None) -> None:
         function = self._committer.config.functions[item.function]
-        steps = self._reader.memo(item.run, 0) if item.fence > 1 else ()
+        steps = self._reader.memo(item.run, UNORDERED) if item.fence > 1 else ()
         call = Call(item, run, event, function, origin, steps)
         self.sessions[item.run] = self._caller.begin(call, self)
 

@@ -2,33 +2,16 @@
 
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from errands.model.errors import NotInRun
+from errands.sdk.run import Run
+from errands.sdk.session import Session
 
-if TYPE_CHECKING:
-    from errands.sdk.live import LiveSession
-
-SESSION: ContextVar["LiveSession | None"] = ContextVar("errands_session", default=None)
+SESSION: ContextVar[Session | None] = ContextVar("errands_session", default=None)
 STEP: ContextVar[tuple[str, int] | None] = ContextVar("errands_step", default=None)
 """Id and attempt of the step being executed."""
 BRANCH: ContextVar[object] = ContextVar("errands_branch", default=None)
-"""Set by `sync`: the thread of a plain function is one branch, whatever tasks carry its calls."""
-
-
-class Run(msgspec.Struct, frozen=True):
-    """The run that the current code executes in."""
-
-    id: str
-    app_id: str
-    function_id: str
-    attempt: int
-    """Counted from 0; inside a step the step's."""
-    started_at: datetime
-    step_id: str | None
-    """The step being executed; None between steps."""
+"""Set in a thread whose code calls `sync`: it is one branch, whatever tasks carry its calls."""
 
 
 def current_run() -> Run:
@@ -45,3 +28,6 @@ def current_run() -> Run:
         started_at=datetime.fromtimestamp(session.started_at / 1000, UTC),
         step_id=None if step is None else step[0],
     )
+
+
+__all__ = ["BRANCH", "SESSION", "STEP", "Run", "current_run"]

@@ -9,7 +9,7 @@ TEXT_MAX = 8_192
 
 
 class RunHandler(logging.Handler):
-    """On the root logger of a worker: keeps what is logged inside a run, lets everything else pass."""
+    """On the root logger of a worker: keeps what is logged inside a run, lets all else pass."""
 
     def emit(self, record: logging.LogRecord) -> None:
         session = SESSION.get()

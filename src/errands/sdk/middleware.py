@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from errands.sdk.context import Run
 from errands.sdk.event import EventLike
+from errands.sdk.run import Run
 
 Next: TypeAlias = Callable[[], Awaitable[object]]
 Send: TypeAlias = "Callable[[Sequence[EventLike]], Awaitable[list[str]]]"

@@ -1,4 +1,7 @@
-"""What a durable function asks for. `step` and `progress` belong to the run that the calling code executes in."""
+"""What a durable function asks for: `step` and `progress`.
+
+They belong to the run that the calling code executes in.
+"""
 
 import asyncio
 import inspect
@@ -12,7 +15,7 @@ from collections.abc import (
     Mapping,
 )
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
@@ -37,10 +40,8 @@ from errands.sdk.function import Function, app_of_function, definition_of_functi
 from errands.sdk.job import ConfiguredJob, Job, app_of_job, definition_of_job, handle, new_job
 from errands.sdk.options import Retries, event_pattern, retries_of
 from errands.sdk.sending import send_all
+from errands.sdk.session import Session
 from errands.sdk.shape import shape_of
-
-if TYPE_CHECKING:
-    from errands.sdk.live import LiveSession
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,7 +54,7 @@ _NOTHING: Final = codec(None)
 
 
 class Step:
-    """Each method is remembered under its id: once it has succeeded, later executions of the run get the stored result.
+    """Each method is remembered under its id: later executions of the run get the stored result.
 
     An id may repeat in a loop (it is numbered); in parallel branches each needs its own.
     """
@@ -75,7 +76,10 @@ class Step:
         timeout: Duration | None = None,
         returns: Any = None,
     ) -> "Step":
-        """The same, for the next call, with other retries, a time limit, or a result type where no annotation tells it."""
+        """The same, for the next call, with other retries or a time limit.
+
+        returns: the result's type, where no annotation tells it.
+        """
         return Step(
             None if retries is None else retries_of(retries),
             None if timeout is None else parse_duration(timeout, "step.with_options: timeout"),
@@ -93,8 +97,9 @@ class Step:
     async def run(self, id: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call it once, keep the result, retry on error. `def` functions run in a thread.
 
-        The result is read back as the function's return annotation, on first execution too, so you always see
-        what a replay would see. Raises StepError when retries are spent; ValueNotStorable.
+        The result is read back as the function's return annotation, on first execution too, so you
+        always see what a replay would see. Raises StepError when retries are spent;
+        ValueNotStorable.
         """
         session = SESSION.get()
         if session is None:
@@ -135,7 +140,8 @@ class Step:
     ) -> Any:
         """One step per item, in parallel, results in order: id[0], id[1], …
 
-        If some fail, the others still come to their end; then the first failure (by position) is raised.
+        If some fail, the others still come to their end; then the first failure (by position) is
+        raised.
         """
         if concurrency is not None and concurrency < 1:
             raise InvalidConfig(
@@ -172,7 +178,7 @@ class Step:
                 f"step.sleep_until({id!r}): {until} has no time zone.",
                 hint="For example datetime.now(UTC) + …",
             )
-        await session.wait(id, StepKind.SLEEP, _NOTHING, until=unix_ms(id, until))
+        await session.wait(id, StepKind.SLEEP, _NOTHING, until=unix_ms(until))
 
     @overload
     async def wait_for_event(
@@ -208,8 +214,9 @@ class Step:
     ) -> Any:
         """The next such event, or None when `timeout` has passed.
 
-        match: a path that is equal in the run's event and in the awaited one. if_exp: CEL over `event` and `async`,
-        or a lambda over the awaited event, whose captured values become constants.
+        match: a path that is equal in the run's event and in the awaited one.
+        if_exp: CEL over `event` and `async`, or a lambda over the awaited event, whose captured
+        values become constants.
         """
         session = _session("step.wait_for_event")
         duration_ms = parse_duration(timeout, f"step.wait_for_event({id!r}): timeout")
@@ -240,7 +247,7 @@ class Step:
         else:
             (event,) = args
             app, definition = app_of_function(job), definition_of_function(job)
-            new = new_event(event, app.events, session.caller.value_bytes_max)
+            new = new_event(event, app.events, session.value_bytes_max)
             child = NewJob(app.id, definition.config.slug, invocation(new))
             result = definition.result_codec
         return await session.wait(id, StepKind.INVOKE, self._returns or result, child=lambda: child)
@@ -248,7 +255,10 @@ class Step:
     async def invoke_by_id(
         self, id: str, function_id: str, data: Mapping[str, Any], returns: type[T], /
     ) -> T:
-        """Like invoke, for another app's function: "billing/charge". data: its event's data, or a job's arguments."""
+        """Like invoke, for another app's function: "billing/charge".
+
+        data: its event's data, or a job's arguments.
+        """
         session = _session("step.invoke_by_id")
         app, _, slug = function_id.partition("/")
         if not app or not slug:
@@ -283,14 +293,14 @@ class Step:
         """Send events once."""
         session = SESSION.get()
         is_one = is_event(events) or isinstance(events, Mapping)
-        items = [events] if is_one else list(events)
+        items = [cast("EventLike", events)] if is_one else list(cast("Iterable[EventLike]", events))
         if session is None:
             raise NotInRun("step.send_event")
-        sent = await send_all(session.caller.app, items, lambda new: session.send(id, tuple(new)))
+        sent = await send_all(session.app, items, lambda new: session.send(id, tuple(new)))
         return sent[0] if is_one else sent
 
 
-def _session(what: str) -> "LiveSession":
+def _session(what: str) -> Session:
     session = SESSION.get()
     if session is None:
         raise NotInRun(what)
@@ -324,7 +334,10 @@ _read_awaited = msgspec.json.Decoder(_Kept | None).decode
 
 
 class Progress:
-    """How far the current run is. Never blocks, never fails; the latest value wins. Outside a run it does nothing."""
+    """How far the current run is: the latest value wins.
+
+    Never blocks, never fails; outside a run it does nothing.
+    """
 
     def set(self, percent: float, message: str | None = None) -> None:
         """percent: 0 to 100; what lies outside is taken as the nearer end."""
@@ -341,7 +354,10 @@ class Progress:
         self, items: AsyncIterable[T], *, total: int | None = None, message: str | None = None
     ) -> AsyncIterator[T]: ...
     def track(self, items: Any, *, total: int | None = None, message: str | None = None) -> Any:
-        """Iterate and report: `for row in progress.track(rows)`. total: needed where `len()` is not known."""
+        """Iterate and report: `for row in progress.track(rows)`.
+
+        total: needed where `len()` is not known.
+        """
         count = len(items) if total is None and hasattr(items, "__len__") else total
         return (
             self._track_async(items, count, message)

@@ -3,7 +3,6 @@
 import asyncio
 import concurrent.futures
 import contextvars
-import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar, overload
 
@@ -61,17 +60,13 @@ def _on_the_loop(call: Coroutine[Any, Any, T]) -> T:
     session = SESSION.get()
     assert session is not None
     done: concurrent.futures.Future[T] = concurrent.futures.Future()
+    if BRANCH.get() is None:
+        # From now on this call of a thread (`asyncio.to_thread`) is one branch, as a task is.
+        BRANCH.set(object())
     context = contextvars.copy_context()
-    context.run(BRANCH.set, threading.get_ident())
-
-    async def carry() -> None:
-        try:
-            done.set_result(await call)
-        except BaseException as error:  # Suspend and cancellation too: the thread has to end
-            done.set_exception(error)
-
-    def begin() -> None:
-        session.carry(carry(), context)
-
-    session.loop.call_soon_threadsafe(begin)
+    try:
+        session.loop.call_soon_threadsafe(session.carry, call, context, done)
+    except RuntimeError:
+        call.close()
+        raise
     return done.result()

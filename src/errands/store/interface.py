@@ -153,6 +153,27 @@ class RunFilter(msgspec.Struct, frozen=True):
     limit: int = 50
 
 
+class ReadyLane(msgspec.Struct, frozen=True):
+    """Who stands ready in a lane."""
+
+    lane: int
+    count: int
+    since: int
+    """Unix ms: when the one that waits longest became ready."""
+
+
+class StoreFacts(msgspec.Struct, frozen=True):
+    """What the machine says about the store, for `doctor`."""
+
+    path: str
+    engine: str
+    """The database's name and version."""
+    size_bytes: int
+    wal_bytes: int
+    free_bytes: int
+    """Left on the disk."""
+
+
 class Reader(Protocol):
     """Reads of committed state; each short."""
 
@@ -191,6 +212,21 @@ class Reader(Protocol):
     def lanes(self) -> list[int]:
         """Lanes in which somebody is ready."""
         ...
+
+    def ready(self) -> list[ReadyLane]: ...
+    def held(self) -> dict[WorkerId, int]:
+        """How many items each worker executes."""
+        ...
+
+    def inbox_since(self) -> int | None:
+        """When the oldest input that is not yet decided came (Unix ms)."""
+        ...
+
+    def writer(self) -> int | None:
+        """The other process that is inside its write transaction right now, if one is."""
+        ...
+
+    def facts(self) -> StoreFacts: ...
 
     def expired_runs(self, now: int, before: RunId, limit: int) -> list[RunId]: ...
     def expired_events(self, after: EventId, before: EventId, limit: int) -> list[EventId]: ...

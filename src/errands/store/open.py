@@ -21,8 +21,10 @@ def sqlite_path(url: str) -> Path:
     return Path(rest[1:])
 
 
-def open_store(url: str, *, migrate: bool = True) -> Store:
+def open_store(url: str, *, migrate: bool = True, is_durable: bool = True) -> Store:
     """Open it, creating or migrating it first if need be. Raises InvalidConfig, MigrationNeeded,
     StoreError.
+
+    is_durable: False, for tests, survives the end of its process, but not of its machine.
     """
-    return SqliteStore(sqlite_path(url), may_migrate=migrate)
+    return SqliteStore(sqlite_path(url), may_migrate=migrate, is_durable=is_durable)

@@ -2,9 +2,11 @@
 WAL long.
 """
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,8 +23,9 @@ from errands.model.timer import Timer
 from errands.model.worker import Worker
 from errands.store import rows
 from errands.store.filters import run_filters
-from errands.store.interface import RunFilter, RunRow
+from errands.store.interface import ReadyLane, RunFilter, RunRow, StoreFacts
 from errands.store.queries import Queries
+from errands.store.sqlite.turnstile import MAIN, turnstile
 
 _json = msgspec.json.Encoder().encode
 _follow_up = msgspec.msgpack.Decoder(FollowUp)
@@ -39,6 +42,16 @@ class SqliteReader:
 
     def close(self) -> None:
         self._db.close()
+
+    def pause(self) -> None:
+        """Close the connection, and let nobody read."""
+        self._lock.acquire()
+        self._db.close()
+
+    def resume(self, db: sqlite3.Connection | None) -> None:
+        if db is not None:
+            self._db = db
+        self._lock.release()
 
     def _all(self, text: str, parameters: Any = ()) -> list[rows.Row]:
         with self._lock:
@@ -62,15 +75,17 @@ class SqliteReader:
     # -- runs ----------------------------------------------------------------------------------
 
     def run(self, id: RunId) -> RunRow | None:
-        found = self._list_runs("run.id = :id", {"id": id, "limit": 1})
+        found = self._list_runs("run.id = :id", {"id": id, "limit": 1}, self.config())
         return found[0] if found else None
 
     def runs(self, filter: RunFilter) -> list[RunRow]:
-        condition, parameters = run_filters(filter)
-        return self._list_runs(condition, parameters)
-
-    def _list_runs(self, condition: str, parameters: dict[str, Any]) -> list[RunRow]:
         config = self.config()
+        condition, parameters = run_filters(filter, config)
+        return self._list_runs(condition, parameters, config)
+
+    def _list_runs(
+        self, condition: str, parameters: dict[str, Any], config: Config
+    ) -> list[RunRow]:
         text = self._queries["list_runs"].replace("{filters}", condition)
         return [_run_row(row, config) for row in self._all(text, parameters)]
 
@@ -122,6 +137,38 @@ class SqliteReader:
 
     def lanes(self) -> list[int]:
         return [int(lane) for (lane,) in self._named("load_lanes")]
+
+    # -- for doctor ----------------------------------------------------------------------------
+
+    def ready(self) -> list[ReadyLane]:
+        return [
+            ReadyLane(lane, count, id_time(first))
+            for lane, count, first in self._named("count_ready")
+        ]
+
+    def held(self) -> dict[WorkerId, int]:
+        return dict(self._named("count_held_items"))
+
+    def inbox_since(self) -> int | None:
+        found = self._named("oldest_inbox")
+        return id_time(found[0][0]) if found else None
+
+    def writer(self) -> int | None:
+        return turnstile(self._path()).pid_at(MAIN)
+
+    def facts(self) -> StoreFacts:
+        path = self._path()
+        wal = path.with_name(path.name + "-wal")
+        return StoreFacts(
+            path=str(path),
+            engine=f"SQLite {sqlite3.sqlite_version}",
+            size_bytes=path.stat().st_size,
+            wal_bytes=wal.stat().st_size if wal.exists() else 0,
+            free_bytes=shutil.disk_usage(path.parent).free,
+        )
+
+    def _path(self) -> Path:
+        return Path(self._all("PRAGMA database_list")[0][2])
 
     # -- retention -----------------------------------------------------------------------------
 

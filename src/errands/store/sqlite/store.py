@@ -1,6 +1,5 @@
 """The SQLite store: loads what a batch needs, applies what it decided."""
 
-import os
 import secrets
 import sqlite3
 import threading
@@ -25,6 +24,7 @@ from errands.model.worker import WorkerState
 from errands.store import migrate, rows
 from errands.store.interface import Ear, StoreConflict, StoreUnavailable, Topic
 from errands.store.queries import Queries
+from errands.store.sqlite import fork
 from errands.store.sqlite.connection import check_folder, connect
 from errands.store.sqlite.reader import SqliteReader
 from errands.store.sqlite.turnstile import turnstile
@@ -47,15 +47,21 @@ class SqliteStore:
     def __init__(self, path: Path, *, may_migrate: bool = True, is_durable: bool = True) -> None:
         check_folder(path)
         self.path = path.resolve()
-        self.pid = os.getpid()
         self.turnstile = turnstile(self.path)
         self.queries = Queries(PACKAGE)
-        self._db = connect(self.path, is_durable=is_durable)
-        self._migrate(may_migrate)
-        self.reader = SqliteReader(connect(self.path, is_durable=is_durable), self.queries)
-        self._watch = connect(self.path, is_durable=is_durable)
+        self._is_durable = is_durable
+        self._db = self._connect()
+        try:
+            self._migrate(may_migrate)
+        except BaseException:
+            self._db.close()
+            raise
+        self.reader = SqliteReader(self._connect(), self.queries)
+        self._watch = self._connect()
         self._watch_lock = threading.Lock()
         self._bells = Bells(self.path)
+        self._is_open = True
+        fork.opened(self)
         self._seen = [0]
         """The version of the file when its writer last looked."""
 
@@ -67,7 +73,7 @@ class SqliteStore:
         try:
             self._execute_alone("BEGIN IMMEDIATE")
             try:
-                yield SqliteTransaction(self._db, self.queries, self._seen)
+                yield SqliteTransaction(self._db, self.queries, self._seen, self.is_node_dead)
                 self._execute_alone("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -86,33 +92,36 @@ class SqliteStore:
         self._db.execute(statement)
 
     def _migrate(self, may: bool) -> None:
-        known = migrate.migrations_of(PACKAGE)
-        self.turnstile.enter()
-        try:
-            if may:
-                self._db.execute(LEDGER)
-            try:
-                applied = dict(
-                    self._db.execute("SELECT number, checksum FROM migration ORDER BY number")
-                )
-            except sqlite3.OperationalError:
-                applied = {}
-            try:
-                left = migrate.pending(known, applied)
-            except ValueError as error:
-                raise StoreError(
-                    f"{self.path}: {error}.",
-                    hint="Use the version of errands that wrote it, or a newer one.",
-                ) from error
-            if left and not may:
+        if not may:
+            # No turn is taken: who only looks must not wait for a writer that stands still.
+            if left := self._migrations_left():
                 names = ", ".join(m.name for m in left)
                 raise MigrationNeeded(
                     f"{self.path} lacks {names}.", hint="Run `errands migrate` once."
                 )
-            for migration in left:
+            return
+        self.turnstile.enter()
+        try:
+            self._db.execute(LEDGER)
+            for migration in self._migrations_left():
                 self._apply_migration(migration)
         finally:
             self.turnstile.leave()
+
+    def _migrations_left(self) -> list[migrate.Migration]:
+        try:
+            applied = dict(
+                self._db.execute("SELECT number, checksum FROM migration ORDER BY number")
+            )
+        except sqlite3.OperationalError:
+            applied = {}
+        try:
+            return migrate.pending(migrate.migrations_of(PACKAGE), applied)
+        except ValueError as error:
+            raise StoreError(
+                f"{self.path}: {error}.",
+                hint="Use the version of errands that wrote it, or a newer one.",
+            ) from error
 
     def _apply_migration(self, migration: migrate.Migration) -> None:
         db = self._db
@@ -131,9 +140,15 @@ class SqliteStore:
                 (migration.number, migration.name, migration.checksum),
             )
             db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self.path}: {migration.name} cannot be applied: {error}.",
+                hint="If a table exists already, it is somebody else's: give errands a file of "
+                "its own.",
+            ) from error
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
     # -- other processes -----------------------------------------------------------------------
 
@@ -156,11 +171,33 @@ class SqliteStore:
     def listen(self, topic: Topic) -> Ear | None:
         return self._bells.listen(topic)
 
+    # -- its end, and forks --------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self.path, is_durable=self._is_durable)
+
     def close(self) -> None:
-        if self.pid == os.getpid():
-            for db in (self._db, self._watch):
-                db.close()
-            self.reader.close()
+        self._is_open = False
+        for db in (self._db, self._watch):
+            db.close()
+        self.reader.close()
+        self._bells.close()
+
+    def before_fork(self) -> None:
+        """Close the connections, while nobody uses them: nobody is in a transaction now."""
+        self._watch_lock.acquire()
+        self._db.close()
+        self._watch.close()
+        self.reader.pause()
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """The child's store stays closed: it opens one of its own."""
+        is_wanted = self._is_open and not is_child
+        if is_wanted:
+            self._db, self._watch = self._connect(), self._connect()
+            self._seen[0] = 0
+        self.reader.resume(self._connect() if is_wanted else None)
+        self._watch_lock.release()
 
 
 def _statements(sql: str) -> Iterator[str]:
@@ -175,8 +212,15 @@ def _statements(sql: str) -> Iterator[str]:
 class SqliteTransaction:
     """See `store.interface.Transaction`."""
 
-    def __init__(self, db: sqlite3.Connection, queries: Queries, seen: list[int]) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        queries: Queries,
+        seen: list[int],
+        is_node_dead: Callable[[int], bool],
+    ) -> None:
         self._db, self._queries, self._seen = db, queries, seen
+        self._is_node_dead = is_node_dead
 
     def changed_elsewhere(self) -> bool:
         # Inside the write transaction, so that nobody can come between looking and deciding.
@@ -218,7 +262,9 @@ class SqliteTransaction:
         last = self._db.execute("SELECT node FROM worker ORDER BY id DESC LIMIT 1").fetchone()
         start = 0 if last is None else last[0] + 1
         for n in range(NODES):
-            if (node := (start + n) % NODES) not in taken:
+            node = (start + n) % NODES
+            # Somebody taken for dead still holds its node, until it comes to its senses.
+            if node not in taken and self._is_node_dead(node):
                 return node
         raise StoreError(
             f"{NODES} processes use this store already.",
@@ -272,15 +318,17 @@ class SqliteTransaction:
             for scope, key, ref, expires_at in self._many("load_dedup", list(needs.dedup)):
                 state.dedup.now[scope, key] = (ref, expires_at)
         for match in needs.waits:
-            self._load_waits(match, 0, "", state)
+            self._load_waits(match, RunId(0), "", state)
         for match, run, step in needs.waits_after:
             self._load_waits(match, run, step, state)
 
-    def _load_waits(self, match: int, run: int, step: str, state: State) -> None:
+    def _load_waits(self, match: int, run: RunId, step: str, state: State) -> None:
         asked = {"match": match, "run": run, "step": step, "limit": PAGE}
         found = self._db.execute(self._queries["load_waits"], asked).fetchall()
         if found:
-            state.waits[match] = [rows.Wait(*row) for row in found]
+            page = state.pages[match, run, step] = [rows.Wait(*row) for row in found]
+            if not run:
+                state.waits[match] = page.copy()
 
     def _load_workers(self, needs: Needs, state: State) -> None:
         if needs.workers:
@@ -366,7 +414,13 @@ class SqliteTransaction:
         if state.queued:
             for at, (follow_up, worker) in enumerate(state.queued):
                 state.queued[at] = (replace(follow_up, inbox=state.new_id()), worker)
-            self._put("insert_inbox", state.queued, lambda q: (q[0].inbox, q[1], 0, _body(q[0])))
+            # Nobody inherits any more from a worker taken for dead: what it queues is anybody's.
+            dead = None if state.is_alive else state.here.worker
+            self._put(
+                "insert_inbox",
+                state.queued,
+                lambda q: (q[0].inbox, None if q[1] == dead else q[1], 0, _body(q[0])),
+            )
         if state.inbox_done:
             self._db.execute(self._queries["delete_inbox"], (_json(state.inbox_done),))
         for inbox, worker in state.inbox_moved:

@@ -2,7 +2,8 @@
 
 POSIX record locks end with the process, however it ends, so a held one is proof of life. They do
 not tell threads of one process apart, and closing *any* descriptor of the file drops them all:
-hence one descriptor a path and process, and a thread lock in front.
+hence one descriptor a path and process, never closed, and a thread lock in front. A forked child
+inherits the descriptor, and no lock.
 """
 
 import fcntl
@@ -12,7 +13,7 @@ import threading
 from pathlib import Path
 
 NEXT, MAIN, FIRST_NODE = 0, 1, 16
-_open: dict[tuple[int, str], "Turnstile"] = {}
+_open: dict[str, "Turnstile"] = {}
 _open_lock = threading.Lock()
 
 
@@ -45,6 +46,14 @@ class Turnstile:
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, MAIN)
         self._turn.release()
 
+    def pause(self) -> None:
+        self._turn.acquire()
+
+    def resume(self, *, is_child: bool) -> None:
+        if is_child:
+            self._nodes.clear()
+        self._turn.release()
+
     def hold_node(self, node: int) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, FIRST_NODE + node)
         self._nodes[node] = None
@@ -66,7 +75,21 @@ class Turnstile:
 def turnstile(database: Path) -> Turnstile:
     """This process's turnstile for a database. Never closed: see the module."""
     with _open_lock:
-        key = (os.getpid(), str(database))
+        key = str(database)
         if key not in _open:
             _open[key] = Turnstile(database.with_name(database.name + "-lock"))
         return _open[key]
+
+
+def pause_all() -> None:
+    """Before a fork: let nobody of this process in."""
+    _open_lock.acquire()
+    for one in _open.values():
+        one.pause()
+
+
+def resume_all(*, is_child: bool) -> None:
+    """After a fork. The child holds no lock of its parent."""
+    for one in _open.values():
+        one.resume(is_child=is_child)
+    _open_lock.release()

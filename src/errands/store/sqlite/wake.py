@@ -16,6 +16,8 @@ from errands.store.interface import Topic
 
 QUIET_SECONDS = 0.001
 """Between two hints of one process. Who hears one goes on looking for a little longer than that."""
+FRESH_SECONDS = 0.02
+"""How long it is remembered who listens: a busy process does not read the folder at each commit."""
 PATH_BYTES_MAX = 100
 """A socket's path is shorter than 104 bytes (macOS) or 108 (Linux)."""
 
@@ -25,9 +27,12 @@ class Bells:
 
     def __init__(self, database: Path) -> None:
         self._folder = database.with_name(database.name + "-wake")
+        self._handle: int | None = None
         self._prefix = self._reach()
         self._rung = dict.fromkeys(Topic, 0.0)
         self._own: dict[str, None] = {}
+        self._names: list[str] = []
+        self._read_at = 0.0
         self._socket = _socket() if self._prefix else None
 
     def _reach(self) -> str:
@@ -39,13 +44,19 @@ class Bells:
             if len(os.fsencode(self._folder)) + 12 <= PATH_BYTES_MAX:
                 return f"{self._folder}/"
             # A deep folder has a short name as an open file, on Linux.
-            handle = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-            if not os.path.isdir(short := f"/proc/self/fd/{handle}"):
-                os.close(handle)
+            self._handle = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+            if not os.path.isdir(short := f"/proc/self/fd/{self._handle}"):
                 return ""
         except OSError:
             return ""
         return f"{short}/"
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        if self._handle is not None:
+            os.close(self._handle)
+        self._socket, self._handle, self._prefix = None, None, ""
 
     def listen(self, topic: Topic) -> "Ear | None":
         if self._prefix:
@@ -66,11 +77,13 @@ class Bells:
         if self._socket is None or now - self._rung[topic] < QUIET_SECONDS:
             return
         self._rung[topic] = now
-        try:
-            names = os.listdir(self._prefix)
-        except OSError:
-            return
-        for name in names:
+        if now - self._read_at > FRESH_SECONDS:
+            self._read_at = now
+            try:
+                self._names = os.listdir(self._prefix)
+            except OSError:
+                self._names = []
+        for name in self._names:
             if name.startswith(topic.value) and name not in self._own:
                 self._send(self._prefix + name)
 

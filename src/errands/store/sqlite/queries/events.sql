@@ -6,17 +6,19 @@ SELECT id, name, data, at, key, user, v FROM event
 WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id;
 
 -- name: load_dedup
-SELECT dedup.scope, dedup.key, dedup.ref, dedup.expires_at FROM dedup
-WHERE (scope, key) IN (VALUES (?, ?)) ORDER BY scope, key;
+-- A join: for (scope, key) IN … SQLite looks up by the number only, and reads every key of the scope.
+SELECT dedup.scope, dedup.key, dedup.ref, dedup.expires_at
+FROM (VALUES (?, ?)) AS v CROSS JOIN dedup ON dedup.scope = v.column1 AND dedup.key = v.column2
+ORDER BY dedup.scope, dedup.key;
 
 -- name: put_dedup
 INSERT INTO dedup(scope, key, ref, expires_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (scope, key) DO UPDATE SET ref = excluded.ref, expires_at = excluded.expires_at;
 
 -- name: trim_dedup
--- A few at a time: retention never holds the writer for long.
-DELETE FROM dedup WHERE (scope, key) IN (
-  SELECT scope, key FROM dedup WHERE expires_at < ? ORDER BY expires_at LIMIT 1000);
+-- A few at a time: retention never holds the writer for long. Those that expire with the 1,000th go too.
+DELETE FROM dedup WHERE expires_at <= min(?1 - 1, coalesce(
+  (SELECT expires_at FROM dedup ORDER BY expires_at LIMIT 1 OFFSET 999), ?1 - 1));
 
 -- name: list_expired_events
 -- Events of runs that have not ended are kept, however old.
@@ -26,4 +28,6 @@ WHERE id > :after AND id < :before
 ORDER BY id LIMIT :limit;
 
 -- name: delete_events
-DELETE FROM event WHERE id IN (SELECT value FROM json_each(?));
+-- Looked at again: since it was listed, the failure handler of its run may have been started.
+DELETE FROM event WHERE id IN (SELECT value FROM json_each(?))
+  AND NOT EXISTS (SELECT 1 FROM run JOIN item ON item.run = run.id WHERE run.event = event.id);

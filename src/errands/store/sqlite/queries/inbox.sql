@@ -22,3 +22,6 @@ SELECT id, body FROM inbox WHERE worker = :worker AND id > :after
 UNION ALL
 SELECT id, body FROM inbox WHERE worker IS NULL
 ORDER BY id LIMIT :limit;
+
+-- name: oldest_inbox
+SELECT id FROM inbox ORDER BY id LIMIT 1;

@@ -26,7 +26,8 @@ FROM item WHERE worker = ? ORDER BY run;
 INSERT INTO ready(lane, class, position, run) VALUES (?, ?, ?, ?);
 
 -- name: delete_ready
-DELETE FROM ready WHERE (lane, class, position) IN (VALUES (?, ?, ?));
+-- SELECT … FROM (VALUES …): for VALUES alone, of several rows, SQLite scans the whole table.
+DELETE FROM ready WHERE (lane, class, position) IN (SELECT column1, column2, column3 FROM (VALUES (?, ?, ?)));
 
 -- name: load_busy_lane
 -- Is anybody ready in this lane?
@@ -48,3 +49,7 @@ SELECT item.run, item.function, item.place, item.updated_at, item.fence, item.at
   item.parent, item.parent_step
 FROM ready CROSS JOIN item ON item.run = ready.run
 WHERE ready.lane = :lane AND ready.class = :class ORDER BY ready.position LIMIT :limit;
+
+-- name: count_ready
+-- How many stand in each lane, and the position of the one that came first.
+SELECT lane, count(*), min(position) FROM ready GROUP BY lane ORDER BY lane;

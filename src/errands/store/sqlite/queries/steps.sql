@@ -9,8 +9,11 @@ UPDATE step SET status = v.column3, seq = v.column4, attempt = v.column5, starte
 FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)) AS v WHERE step.run = v.column1 AND step.id = v.column2;
 
 -- name: load_steps
-SELECT run, id, kind, status, seq, attempt, main, started_at, at, due, match, output FROM step
-WHERE (run, id) IN (VALUES (?, ?)) ORDER BY run, id;
+-- A join: for (run, id) IN … SQLite looks up by the number only, and reads every step of the run.
+SELECT step.run, step.id, step.kind, step.status, step.seq, step.attempt, step.main, step.started_at, step.at,
+  step.due, step.match, step.output
+FROM (VALUES (?, ?)) AS v CROSS JOIN step ON step.run = v.column1 AND step.id = v.column2
+ORDER BY step.run, step.id;
 
 -- name: load_unseen_steps
 SELECT run, id, kind, status, seq, attempt, main, started_at, at, due, match, output FROM step

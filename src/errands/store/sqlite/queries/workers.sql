@@ -1,6 +1,6 @@
 -- name: put_workers
 INSERT INTO worker(id, node, pid, host, app, state, started_at, concurrency) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET state = excluded.state;
+ON CONFLICT (id) DO UPDATE SET state = excluded.state, concurrency = excluded.concurrency;
 
 -- name: load_workers
 SELECT id, node, pid, host, app, state, started_at,
@@ -27,3 +27,6 @@ DELETE FROM beat WHERE worker NOT IN (SELECT id FROM worker);
 
 -- name: load_worker_state
 SELECT state FROM worker WHERE id = ? ORDER BY id;
+
+-- name: count_held_items
+SELECT worker, count(*) FROM item WHERE worker IS NOT NULL GROUP BY worker ORDER BY worker;

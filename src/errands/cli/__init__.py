@@ -1,0 +1,1 @@
+"""The command line: parse, call, print; no rule of its own."""

@@ -1,0 +1,101 @@
+"""The `errands` command.
+
+Results on stdout: for people on a terminal, JSON elsewhere. Errors on stderr, in one form, with the
+exit code 2 for what was asked wrongly, 1 for what failed, 130 for Ctrl-C.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from errands.cli.doctor import doctor
+from errands.cli.migrate import migrate
+from errands.cli.runs import runs
+from errands.cli.worker import worker
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+# Plain help: it comes in a tenth of the time that a decorated one takes.
+app = typer.Typer(
+    name="errands",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(worker)
+app.add_typer(runs)
+app.command()(migrate)
+app.command()(doctor)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"errands {version('errands')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def errands(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="The version, and nothing else.",
+            callback=_show_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Durable background jobs for Python."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command of `sys.argv`, and end the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The command's exit code; what went wrong is told on stderr."""
+    try:
+        code = app(arguments, prog_name="errands", standalone_mode=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if os.environ.get("ERRANDS_DEBUG"):
+            raise
+        return _tell(error)
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: Exception) -> int:
+    # By shape: which classes typer raises differs between its versions.
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        print(f"Error: {usage()} `errands --help` lists what there is.", file=sys.stderr)
+        return BAD_INPUT
+    if type(error).__name__ == "Abort":
+        return INTERRUPTED
+
+    from errands.model.errors import ErrandsError, InvalidConfig
+
+    if isinstance(error, ErrandsError):
+        print(f"Error: {error}", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, InvalidConfig) else FAILED
+    print(f"Error: {type(error).__name__}: {error}. ERRANDS_DEBUG=1 shows where.", file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    main()

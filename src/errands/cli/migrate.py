@@ -1,0 +1,43 @@
+"""`errands migrate`: make the store, or bring it up to date."""
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from errands.cli.options import Json, Store
+
+
+def migrate(
+    store: Store = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Change nothing; exit code 1 if there is something to do."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make the store, or bring it up to date. Doing it twice is harmless."""
+    from errands.cli.connection import open_existing, store_url
+    from errands.cli.output import is_for_people, print_json
+    from errands.model.errors import MigrationNeeded
+    from errands.store.open import open_store, sqlite_path
+
+    url = store_url(store)
+    path = sqlite_path(url).absolute()
+    is_new = not path.is_file()
+    is_current = False
+    if check or not is_new:
+        try:
+            open_existing(url).close()
+            is_current = True
+        except MigrationNeeded:
+            if check:
+                raise
+    if not is_current:
+        with closing(open_store(url)):
+            pass
+    if is_for_people(json):
+        word = "was up to date" if is_current else "is made" if is_new else "is up to date now"
+        typer.echo(f"The store {path} {word}.")
+    else:
+        print_json({"store": str(path), "made": is_new, "migrated": not is_current})

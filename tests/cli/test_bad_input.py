@@ -1,0 +1,127 @@
+"""What is asked wrongly: exit code 2, the cause and the next move named, never a traceback."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Answer
+
+Errands = Callable[..., Answer]
+
+
+def refused(answer: Answer, *names: str) -> None:
+    assert answer.code == 2, answer.err
+    assert answer.err.startswith("Error: ")
+    assert "Traceback" not in answer.err
+    assert answer.out == ""
+    for name in names:
+        assert name in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["wat"], ["wat"]),
+        (["worker"], ["MODULE:APP"]),
+        (["worker", "shop"], ["'shop'", "module:attribute"]),
+        (["worker", "shop:"], ["'shop:'"]),
+        (["worker", "a b:app"], ["'a b:app'"]),
+        (["worker", "nowhere:app"], ["no module 'nowhere'"]),
+        (["worker", "tests.nowhere:app"], ["no module 'tests.nowhere'"]),
+        (["worker", "tests.cli.shop:nothing"], ["no 'nothing'", "tests.cli.shop:app"]),
+        (["worker", "tests.cli.shop:add"], ["no App", "App(…)"]),
+        (["worker", "tests.cli.shop:app", "--processes", "0"], ["processes", "0"]),
+        (["worker", "tests.cli.shop:app", "--processes", "two"], ["--processes"]),
+        (["worker", "tests.cli.shop:app", "--concurrency", "0"], ["concurrency", "0"]),
+        (["worker", "tests.cli.shop:app", "--grace", "20"], ["grace", "'20'", '"5s"']),
+        (["worker", "tests.cli.shop:app", "--store", "redis://x"], ["redis://x", "sqlite:///"]),
+        (["worker", "tests.cli.shop:app", "--nope"], ["--nope"]),
+        (["migrate", "--store", "sqlite://x.db"], ["sqlite://x.db", "sqlite:///"]),
+        (["runs", "wat"], ["wat"]),
+        (["runs", "list", "--status", "odd"], ["--status", "odd"]),
+        (["runs", "list", "--limit", "0"], ["--limit"]),
+        (["runs", "list", "--limit", "many"], ["--limit", "integer"]),
+        (["runs", "show"], ["ID"]),
+        (["runs", "cancel"], ["ID"]),
+    ],
+)
+def test_a_wrong_command_line_is_refused(
+    errands: Errands, arguments: list[str], names: list[str]
+) -> None:
+    refused(errands(*arguments), *names)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["runs", "list"], ["runs", "show", "X"], ["runs", "cancel", "X"], ["doctor"]],
+    ids=" ".join,
+)
+def test_a_store_that_is_not_there_is_not_made(
+    errands: Errands, tmp_path: Path, arguments: list[str]
+) -> None:
+    refused(errands(*arguments), f"no store at {tmp_path}/store/errands.db", "ERRANDS_URL")
+    assert not (tmp_path / "store").exists()
+
+
+def test_migrate_check_makes_no_store_either(errands: Errands, tmp_path: Path) -> None:
+    refused(errands("migrate", "--check"), f"no store at {tmp_path}/store/errands.db")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["runs", "show", "X"], ["runs", "cancel", "X"], ["runs", "list", "--before", "X"]],
+    ids=" ".join,
+)
+def test_an_id_that_is_none_is_refused(errands: Errands, arguments: list[str]) -> None:
+    errands("migrate")
+    refused(errands(*arguments), "'X' is no id of this store")
+
+
+def test_a_function_that_is_not_registered_is_refused(errands: Errands) -> None:
+    errands("migrate")
+    refused(errands("runs", "list", "--function", "ad"), "no function 'ad'")
+
+
+def test_a_file_that_is_no_database_is_named(errands: Errands, tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("no database, but long enough to be looked at. " * 100)
+    answer = errands("runs", "list", "--store", f"sqlite:///{tmp_path}/text.db")
+    assert answer.code == 1
+    assert f"{tmp_path}/text.db cannot be used as a store" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_an_app_whose_import_fails_is_refused_with_the_place(
+    errands: Errands, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("x = 1\ny = x / 0\n")
+    refused(
+        errands("worker", "broken:app"),
+        "ZeroDivisionError: division by zero",
+        f"{tmp_path}/broken.py:2",
+    )
+
+
+def test_an_app_that_needs_a_missing_module_is_refused_with_its_name(
+    errands: Errands, tmp_path: Path
+) -> None:
+    (tmp_path / "needy.py").write_text("import not_installed\n")
+    refused(errands("worker", "needy:app"), "No module named 'not_installed'", "needy.py:1")
+
+
+def test_an_app_with_a_mistake_in_a_declaration_is_refused_with_our_words(
+    errands: Errands, tmp_path: Path
+) -> None:
+    code = "from errands import App\napp = App('a')\n@app.job(retries=-1)\ndef f() -> None: ...\n"
+    (tmp_path / "wrong.py").write_text(code)
+    refused(errands("worker", "wrong:app"), "retries")
+
+
+def test_a_setting_that_cannot_be_is_refused_by_its_variable(errands: Errands) -> None:
+    answer = errands("worker", "tests.cli.shop:app", ERRANDS_CONCURRENCY="many")
+    refused(answer, "ERRANDS_CONCURRENCY='many'")
+
+
+def test_debug_shows_the_traceback(errands: Errands) -> None:
+    assert "Traceback" in errands("worker", "nowhere:app", ERRANDS_DEBUG="1").err

@@ -1,0 +1,177 @@
+"""For people on a terminal, JSON elsewhere."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from errands import sync
+from tests.cli import shop
+from tests.cli.conftest import SECONDS, Answer, Process
+
+Errands = Callable[..., Answer]
+Start = Callable[..., Process]
+Sending = Callable[[], Any]
+OnTerminal = Callable[..., str]
+
+
+@pytest.fixture
+def on_terminal(tmp_path: Path, environment: dict[str, str]) -> OnTerminal:
+    """What a command shows on a terminal."""
+
+    def run(*arguments: str, **more: str) -> str:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "errands.cli.main", *arguments],
+            cwd=tmp_path,
+            env={**environment, "COLUMNS": "160", **more},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = b""
+        try:
+            while some := os.read(ours, 65536):
+                shown += some
+        except OSError:
+            pass  # this is how a terminal says that nobody is left at its other end
+        os.close(ours)
+        process.wait(SECONDS)
+        return shown.decode()
+
+    return run
+
+
+def plain(shown: str) -> str:
+    """Without bold and dim, which are no colours."""
+    return re.sub(r"\x1b\[[012]?m", "", shown)
+
+
+def test_a_terminal_gets_a_table(on_terminal: OnTerminal, sending: Sending) -> None:
+    with sending():
+        job = sync(shop.add.enqueue(1))
+
+    shown = plain(on_terminal("runs", "list", NO_COLOR="1"))
+
+    assert shown.splitlines()[0].split() == ["RUN", "FUNCTION", "STATUS", "CREATED", "TOOK"]
+    assert shown.splitlines()[1].split()[:3] == [job.id, "shop/add", "pending"]
+
+
+def test_json_on_a_terminal_when_asked(on_terminal: OnTerminal, sending: Sending) -> None:
+    with sending():
+        job = sync(shop.add.enqueue(1))
+    assert json.loads(on_terminal("runs", "list", "--json"))[0]["id"] == job.id
+
+
+def test_a_terminal_gets_colours(on_terminal: OnTerminal, sending: Sending) -> None:
+    with sending():
+        sync(shop.add.enqueue(1))
+    assert "\x1b[33mpending" in on_terminal("runs", "list")
+
+
+def test_no_color_is_obeyed(on_terminal: OnTerminal, sending: Sending) -> None:
+    with sending():
+        sync(shop.add.enqueue(1))
+    assert "\x1b[3" not in on_terminal("runs", "list", NO_COLOR="1")
+
+
+def test_show_draws_the_steps(on_terminal: OnTerminal, start: Start, sending: Sending) -> None:
+    with sending():
+        job = sync(shop.add.enqueue(2, 3))
+    worker = start("-v")
+    worker.wait_line("completed")
+    worker.stop()
+
+    shown = plain(on_terminal("runs", "show", job.id, "--logs", NO_COLOR="1"))
+
+    lines = [line.split() for line in shown.splitlines()]
+    (step,) = [line for line in lines if line[:2] == ["sum", "run"]]
+    assert set(step[2]) == {"━"}
+    assert step[-1] == "completed"
+    assert ["result", "5"] in lines
+    assert "adding 2" in shown
+
+
+def test_doctor_names_problem_and_fix(on_terminal: OnTerminal, sending: Sending) -> None:
+    with sending():
+        sync(shop.add.enqueue(1))
+    shown = plain(on_terminal("doctor", NO_COLOR="1"))
+    assert "problem  ready" in shown
+    assert "→ Start one: errands worker" in shown
+
+
+def test_text_of_users_is_shown_as_it_is(on_terminal: OnTerminal, sending: Sending) -> None:
+    with sending():
+        job = sync(shop.refuse.enqueue("[red]no[/red]"))
+        sync(job.cancel(reason="[bold]why[/]"))
+    assert "[bold]why[/]" in on_terminal("runs", "list", NO_COLOR="1")
+    assert "[red]no[/red]" in on_terminal("runs", "show", job.id, NO_COLOR="1")
+
+
+def test_help_lists_the_commands(errands: Errands) -> None:
+    answer = errands("--help")
+    assert answer.code == 0
+    for command in ("worker", "runs", "migrate", "doctor"):
+        assert f"  {command} " in answer.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["runs"]], ids=" ".join)
+def test_a_group_alone_shows_its_help(errands: Errands, arguments: list[str]) -> None:
+    answer = errands(*arguments)
+    assert (answer.code, answer.out[:6]) == (0, "Usage:")
+
+
+def test_version(errands: Errands) -> None:
+    answer = errands("--version")
+    assert (answer.code, answer.out.split()[0]) == (0, "errands")
+
+
+def test_help_loads_neither_engine_nor_store(environment: dict[str, str]) -> None:
+    code = (
+        "import sys\nfrom errands.cli.main import run\nrun(['--help'])\n"
+        "print([m for m in sys.modules if m.startswith(('errands.engine', 'errands.store', "
+        "'errands.executors', 'rich', 'sqlite3'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_time_of_help_is_told(errands: Errands, capsys: pytest.CaptureFixture[str]) -> None:
+    """A figure, not a limit: the machine may be busy."""
+    took: list[float] = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        assert errands("--help").code == 0
+        took.append(time.perf_counter() - begin)
+    with capsys.disabled():
+        print(f"\nerrands --help: {min(took) * 1000:.0f} ms (aim: 150 ms)")
+
+
+def test_a_reader_that_leaves_early_is_no_error(
+    tmp_path: Path, environment: dict[str, str], errands: Errands
+) -> None:
+    errands("migrate")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-m", "errands.cli.main", "runs", "list"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(theirs)
+    assert done.stderr == ""
