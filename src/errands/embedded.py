@@ -60,6 +60,19 @@ def open_embedded(url: str, app: App) -> Backend:
     return Embedded(lambda: open_store(url), app, settings_from())
 
 
+class _Forks:
+    """How many forks away from the first this process is. Asking for a pid is a system call."""
+
+    count = 0
+
+    @classmethod
+    def happened(cls) -> None:
+        cls.count += 1
+
+
+os.register_at_fork(after_in_child=_Forks.happened)
+
+
 class Embedded:
     """See `sdk.backend.Backend`."""
 
@@ -84,10 +97,17 @@ class Embedded:
         self._opening: dict[int, threading.Lock] = {}
         """By process: a forked child takes no lock that another thread of its parent may hold."""
         self._pid = 0
+        self._at_fork = -1
         self._ids: dict[str, int] = {}
         self._home: asyncio.AbstractEventLoop | None = None
 
     # -- opening -------------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        if not self._pid or self._at_fork != _Forks.count:
+            return False
+        return not self.committer.is_declared_dead or self.dispatcher is not None
 
     async def connect(self) -> None:
         pid = os.getpid()
@@ -105,6 +125,7 @@ class Embedded:
             # Queued before anybody can send: so an event finds the functions of this app.
             registered = self._registered(is_complete=False)
             self._pid = pid
+            self._at_fork = _Forks.count
         await registered
 
     def open(self) -> None:
@@ -292,15 +313,17 @@ class Embedded:
         self, run: RunId, ticket: Ticket[Done | None], timeout: float | None
     ) -> Done | None:
         """Wait for a change; another process's is only seen by looking."""
-        wait = WORKER_POLL_SECONDS
+        wait = timeout
         if self.listener is not None:
+            # Also of changes made elsewhere, so there is no need to look again and again.
             self.listener.attend()
-        elif self.dispatcher is None:
-            wait = POLL_SECONDS
-        if timeout is not None:
-            wait = min(wait, timeout)
+        else:
+            poll = POLL_SECONDS if self.dispatcher is None else WORKER_POLL_SECONDS
+            wait = poll if timeout is None else min(poll, timeout)
         if ticket.loop is None:
             ticket.wait(wait)
+        elif wait is None:
+            return await ticket
         else:
             alarm = ticket.loop.call_later(wait, ticket.settle, None)
             try:

@@ -91,6 +91,7 @@ class Committer:
         self._failures = 0
         self._unwritable: StoreUnavailable | None = None
         """Why the batch at hand, or a part of it, could not be written."""
+        self._broken: BaseException | None = None
         self._thread: threading.Thread | None = None
         self.beat_ms = 0
         """How often to say that this process lives; 0: never."""
@@ -111,6 +112,8 @@ class Committer:
                 f"errands is full: {self._rows:,} inputs wait to be written.",
                 hint="Nothing of this call was accepted. Try again in a second.",
             )
+        if self._broken is not None:
+            raise _internal(self._broken)
         if self.is_closed:
             raise Unavailable(
                 "errands is closed in this process.",
@@ -173,6 +176,19 @@ class Committer:
         self._thread.start()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            # A bug of ours. Nobody may wait for an answer that never comes.
+            self._broken = error
+            with self._lock:
+                left, self._queue = list(self._queue), deque[Entry]()
+            for entry in left:
+                entry.error = _internal(error)
+            self._deliver(self, left, None)
+            raise
+
+    def _work(self) -> None:
         while not self.is_closed:
             self._signal.wait(self.beat_ms / 1000 if self.beat_ms else None)
             self._signal.clear()
@@ -184,8 +200,8 @@ class Committer:
 
     @property
     def pause_seconds(self) -> float:
-        """How long to wait before writing is tried again: the disk is full, or somebody stands inside
-        a transaction. Less and less often, but no beat is missed for it.
+        """How long to wait before writing is tried again: the disk is full, or somebody stands
+        inside a transaction. Less and less often, but no beat is missed for it.
         """
         if not self._failures:
             return 0.0

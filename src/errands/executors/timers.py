@@ -42,15 +42,18 @@ class Timers:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
-        while not self._is_stopped:
-            due = self._reader.due_timers(self._clock.now(), PAGE)
-            if not due:
-                break
-            tickets = [self._committer.submit(TimerDue(timer)) for timer in due]
-            for ticket in tickets:
-                await ticket
-        self._due = None
-        self.look()
+        try:
+            while not self._is_stopped:
+                due = self._reader.due_timers(self._clock.now(), PAGE)
+                if not due:
+                    break
+                tickets = [self._committer.submit(TimerDue(timer)) for timer in due]
+                for ticket in tickets:
+                    await ticket
+        finally:
+            # Whatever went wrong with one of them, the others still have to ring.
+            self._due = None
+            self.look()
 
     async def stop(self) -> None:
         self._is_stopped = True

@@ -6,6 +6,7 @@ MAC, so it needs no index of its own and cannot be guessed.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import NewType
 
 RunId = NewType("RunId", int)
@@ -26,7 +27,7 @@ _DIGITS = dict.fromkeys(range(128), "-") | {
     ord(letter): digit
     for letter, digit in zip(_ALPHABET, "0123456789abcdefghijklmnopqrstuv", strict=True)
 }
-_SHIFTS = range(120, -1, -10)
+_SHIFTS = tuple(range(70, -1, -10))
 
 
 def make_id(ms: int, node: int, counter: int) -> int:
@@ -46,11 +47,21 @@ def first_id(ms: int) -> int:
 
 def public_id(number: int, key: bytes) -> str:
     """The ULID of an id: 26 letters, its time part right, not to be guessed without `key`."""
-    digest = hashlib.blake2b(number.to_bytes(8, "big"), digest_size=8, key=key).digest()
-    mac = int.from_bytes(digest, "big") >> (64 - _MAC_BITS)
+    mac = _keyed(key).copy()
+    mac.update(number.to_bytes(8, "big"))
     low = number & ((1 << _LOW_BITS) - 1)
-    value = id_time(number) << 80 | low << _MAC_BITS | mac
-    return "".join([_PAIRS[(value >> shift) & 1023] for shift in _SHIFTS])
+    rest = low << _MAC_BITS | int.from_bytes(mac.digest(), "big") >> (64 - _MAC_BITS)
+    return _time_part(id_time(number)) + "".join([_PAIRS[rest >> at & 1023] for at in _SHIFTS])
+
+
+@lru_cache(maxsize=16)
+def _keyed(key: bytes) -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=8, key=key)
+
+
+@lru_cache(maxsize=256)
+def _time_part(ms: int) -> str:
+    return "".join([_PAIRS[ms >> at & 1023] for at in (40, 30, 20, 10, 0)])
 
 
 def parse_id(text: str, key: bytes) -> int | None:

@@ -284,7 +284,8 @@ class App:
     async def connected(self) -> Backend:
         """The backend, with this app's functions registered. Raises Unavailable."""
         backend = self._backend or self.backend
-        await backend.connect()
+        if not backend.is_connected:
+            await backend.connect()
         return backend
 
     @contextmanager

@@ -19,6 +19,11 @@ SCHEMES = {"sqlite": "errands.embedded"}
 
 
 class Backend(Protocol):
+    @property
+    def is_connected(self) -> bool:
+        """Is there nothing for `connect` to do?"""
+        ...
+
     def connect(self) -> Awaitable[None]:
         """Open it and register the app's functions, the first time. Raises Unavailable."""
         ...
