@@ -5,9 +5,11 @@ is one row among the workers, its ids are its own, and what it queues for itself
 """
 
 import asyncio
+import atexit
 import os
 import socket
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -71,6 +73,16 @@ class _Forks:
 
 
 os.register_at_fork(after_in_child=_Forks.happened)
+_open: "weakref.WeakSet[Embedded]" = weakref.WeakSet()
+
+
+@atexit.register
+def _leave() -> None:
+    """A script that only sends need not close anything: what it has queued is written, and it
+    leaves.
+    """
+    for backend in list(_open):
+        backend.close()
 
 
 class Embedded:
@@ -126,6 +138,7 @@ class Embedded:
             registered = self._registered(is_complete=False)
             self._pid = pid
             self._at_fork = _Forks.count
+            _open.add(self)
         await registered
 
     def open(self) -> None:

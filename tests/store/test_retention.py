@@ -35,7 +35,7 @@ def sweeper(process: Process, clock: StillClock) -> Sweeper:
 
 def trim(process: Process, sweeper: Sweeper) -> dict[str, int]:
     """One page; what is left."""
-    sweeper.trim(process.clock.now())
+    sweeper.trim_page(process.clock.now())
     process.drain()
     return process.store.reader.counts()
 

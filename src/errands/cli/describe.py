@@ -23,7 +23,6 @@ WHATS = {
     Moment.ATTEMPT_FAILED: "attempt failed",
     Moment.CRASHED: "crashed",
     Moment.RELEASED: "released",
-    Moment.CANCEL_ASKED: "cancel asked",
 }
 LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 PAGE = 1_000
@@ -173,7 +172,7 @@ def _step_ended(step: Step) -> dict[str, Any]:
 
 def _moment(record: Record, key: bytes) -> dict[str, Any]:
     told: dict[str, Any] = {"what": WHATS[record.moment]}
-    if record.moment in (Moment.RELEASED, Moment.CANCEL_ASKED):
+    if record.moment == Moment.RELEASED:
         return told | {"why": record.data.decode()}
     data: dict[str, Any] = msgspec.json.decode(record.data)
     if record.moment == Moment.ATTEMPT_FAILED:

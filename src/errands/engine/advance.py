@@ -90,7 +90,9 @@ def step_sent(report: StepSent, state: State, prepared: Prepared) -> Decision:
     if isinstance(item, Refused):
         return Decision(item)
     if _is_past(report.step, state):
-        return Decision(KEPT)
+        past = state.steps.get((report.run, report.step.id))
+        output = past.output if past is not None else None
+        return Decision(tuple(msgspec.json.decode(output or b"[]", type=list[str])))
     decision = accept(report.items, state, prepared)
     ids = [
         key or public_id(id, state.here.key)

@@ -6,6 +6,7 @@ what comes
 from work that already executes is never refused.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import msgspec
 from errands.clock import Clock, IdSource
 from errands.engine.config import Config
 from errands.engine.decide import FOLLOW_UPS
-from errands.engine.input import Beat, CancelAsked, Claim, FollowUp, Input, Sent
+from errands.engine.input import Beat, CancelAsked, Claim, Expand, FollowUp, Input, Sent
 from errands.engine.state import Here, State
 from errands.executors.ticket import Ticket
 from errands.model.call import Refused, RunReturned, StepReturned
@@ -28,6 +29,7 @@ from errands.model.run import Done, Run
 from errands.store.cycle import Entry, Outcome, run_cycle
 from errands.store.interface import Store, StoreUnavailable
 
+log = logging.getLogger("errands.committer")
 BATCH_ROWS_MAX = 2_000
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 QUEUE_ROWS_MAX = 20_000
@@ -365,10 +367,15 @@ class Committer:
             tries = 0  # not counted, then: it is tried again all the same
         if tries < TRIES_MAX:
             again: Input = follow_up
+        elif isinstance(follow_up, Expand):
+            # Many accepted items, of which one is bad: they stay in the inbox, for a better
+            # version.
+            log.error("inbox row %d cannot be expanded", follow_up.inbox, exc_info=error)
+            return
         else:
-            run = getattr(follow_up, "run", RunId(0))
             reason = f"internal_error: {type(error).__name__}: {error}"
-            again = CancelAsked(run, reason, inbox=follow_up.inbox)
+            log.error("run %d ends: %s", follow_up.run, reason, exc_info=error)
+            again = CancelAsked(follow_up.run, reason, inbox=follow_up.inbox)
         self._decide_later(again)
 
     def _decide_later(self, given: Input) -> None:

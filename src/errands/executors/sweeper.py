@@ -2,9 +2,13 @@
 time.
 """
 
+import asyncio
+from typing import Any
+
 from errands.clock import Alarm, Alarms, Clock
 from errands.engine.input import Trim, WorkerLost
 from errands.executors.committer import Committer
+from errands.executors.ticket import Ticket
 from errands.model.ids import EventId, RunId, first_id
 from errands.store.interface import Store
 
@@ -36,11 +40,14 @@ class Sweeper:
         self._alarm: Alarm | None = None
         self._trim_at = 0
         self._event = EventId(0)
+        self._trimming: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     def start(self) -> None:
         self._sweep()
 
     def stop(self) -> None:
+        self._is_stopped = True
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -75,12 +82,24 @@ class Sweeper:
         self._committer.submit(WorkerLost(worker, beat_at, why))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
     def trim(self, now: int) -> None:
-        """A page of what is past its time; a full page means that there is more."""
+        """Begin to remove what is past its time, unless that is going on already."""
+        if self._trimming is None or self._trimming.done():
+            self._trimming = asyncio.get_running_loop().create_task(self._trim(now))
+
+    async def _trim(self, now: int) -> None:
+        is_more = True
+        while is_more and not self._is_stopped:
+            ticket, is_more = self.trim_page(now)
+            await ticket
+
+    def trim_page(self, now: int) -> tuple[Ticket[Any], bool]:
+        """A short piece of it, so that nobody waits for long; and whether there is more."""
         reader = self._store.reader
         runs = reader.expired_runs(now, RunId(first_id(now - self._keep_runs_ms)), PAGE)
         before = EventId(first_id(now - self._keep_events_ms))
         events = reader.expired_events(self._event, before, PAGE)
+        # Behind events that have to stay there may be others that can go.
         self._event = events[-1] if len(events) == PAGE else EventId(0)
-        self._committer.submit(Trim(tuple(runs), tuple(events), now, now - self._keep_runs_ms))
-        if len(runs) == PAGE or len(events) == PAGE:
-            self._trim_at = 0
+        gone = Trim(tuple(runs), tuple(events), now, now - self._keep_runs_ms)
+        is_more = len(runs) == PAGE or len(events) == PAGE or reader.has_expired_dedup(now)
+        return self._committer.submit(gone), is_more

@@ -144,7 +144,7 @@ class StoreError(ErrandsError):
 
 
 class MigrationNeeded(StoreError):
-    """The store's schema is older, or newer, than this release."""
+    """The store's schema is older than this release."""
 
     code = "migration_needed"
 

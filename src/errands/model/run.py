@@ -72,7 +72,6 @@ class Moment(enum.IntEnum):
     ATTEMPT_FAILED = 2
     CRASHED = 3
     RELEASED = 4
-    CANCEL_ASKED = 5
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

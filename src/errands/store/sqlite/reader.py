@@ -180,6 +180,9 @@ class SqliteReader:
         asked = {"after": after, "before": before, "limit": limit}
         return [event for (event,) in self._all(self._queries["list_expired_events"], asked)]
 
+    def has_expired_dedup(self, now: int) -> bool:
+        return bool(self._named("first_expired_dedup", now))
+
     def counts(self) -> dict[str, int]:
         return {table: int(self._all(f"SELECT count(*) FROM {table}")[0][0]) for table in COUNTED}
 

@@ -20,6 +20,9 @@ ON CONFLICT (scope, key) DO UPDATE SET ref = excluded.ref, expires_at = excluded
 DELETE FROM dedup WHERE expires_at <= min(?1 - 1, coalesce(
   (SELECT expires_at FROM dedup ORDER BY expires_at LIMIT 1 OFFSET 999), ?1 - 1));
 
+-- name: first_expired_dedup
+SELECT expires_at FROM dedup WHERE expires_at < ? ORDER BY expires_at LIMIT 1;
+
 -- name: list_expired_events
 -- Events of runs that have not ended are kept, however old.
 SELECT id FROM event
