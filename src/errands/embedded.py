@@ -6,13 +6,19 @@ is one row among the workers, its ids are its own, and what it queues for itself
 
 import asyncio
 import atexit
+import logging
 import os
 import socket
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from typing import Any
 
 import msgspec
@@ -43,9 +49,10 @@ from errands.sdk.backend import Backend
 from errands.sdk.live import LiveCaller
 from errands.settings import Settings, settings_from
 from errands.store.cycle import Entry
-from errands.store.interface import RunRow, Store, StoreUnavailable, Topic
+from errands.store.interface import RunRow, Store, StoreConflict, StoreUnavailable, Topic
 from errands.store.open import open_store
 
+log = logging.getLogger("errands")
 POLL_SECONDS = 0.02
 """How often a process that hears nothing of others asks whether a job has changed."""
 WORKER_POLL_SECONDS = 0.5
@@ -110,6 +117,8 @@ class Embedded:
         """By process: a forked child takes no lock that another thread of its parent may hold."""
         self._pid = 0
         self._at_fork = -1
+        self._is_unregistered = False
+        """The app's functions could not be registered yet; before anything is sent they must be."""
         self._ids: dict[str, int] = {}
         self._home: asyncio.AbstractEventLoop | None = None
 
@@ -117,7 +126,7 @@ class Embedded:
 
     @property
     def is_connected(self) -> bool:
-        if not self._pid or self._at_fork != _Forks.count:
+        if not self._pid or self._at_fork != _Forks.count or self._is_unregistered:
             return False
         return not self.committer.is_declared_dead or self.dispatcher is not None
 
@@ -129,6 +138,8 @@ class Embedded:
                 with self._opening[pid]:
                     if self.committer.is_declared_dead:
                         self.rejoin()
+            if self._is_unregistered:
+                await self._register_first(self._registered(is_complete=False))
             return
         with self._opening.setdefault(pid, threading.Lock()):
             if self._pid == pid:
@@ -139,7 +150,15 @@ class Embedded:
             self._pid = pid
             self._at_fork = _Forks.count
             _open.add(self)
-        await registered
+        await self._register_first(registered)
+
+    async def _register_first(self, registered: Ticket[Any]) -> None:
+        try:
+            await registered
+        except Unavailable:
+            self._is_unregistered = True
+            raise
+        self._is_unregistered = False
 
     def open(self) -> None:
         """Open the store and join those who use it. Raises StoreError, Unavailable."""
@@ -174,32 +193,39 @@ class Embedded:
 
     def drive(self) -> None:
         """Let the committer work: in a thread of its own, which a slow disk may block."""
+        self.committer.on_broken = self._on_broken
         self.committer.start()
         self.listener = Listener(self.store, self.watchers, self._tell_changed)
 
     def _join(self, concurrency: int) -> tuple[Here, IdSource]:
         """A new worker id, and with it new ids for everything."""
-        now = self.clock.now()
-        with self.store.transaction() as transaction:
-            node = transaction.free_node()
-            self.store.hold_node(node)
-            worker = WorkerId(make_id(now, node, 0))
-            here = Here(worker, self.key, self.settings.keep_runs_ms)
-            new_id = IdSource(node, self.clock)
-            state = State(here, Config(0), now, new_id)
-            joined = Worker(
-                worker,
-                node,
-                os.getpid(),
-                socket.gethostname(),
-                self.app.id,
-                WorkerState.ALIVE,
-                now,
-                now,
-                concurrency,
-            )
-            absorb(state, (WorkerKept(joined), BeatKept(worker, now)))
-            transaction.apply(state)
+        now, node = self.clock.now(), None
+        try:
+            with self.store.transaction() as transaction:
+                node = transaction.free_node()
+                self.store.hold_node(node)
+                worker = WorkerId(make_id(now, node, 0))
+                here = Here(worker, self.key, self.settings.keep_runs_ms)
+                new_id = IdSource(node, self.clock)
+                state = State(here, Config(0), now, new_id)
+                joined = Worker(
+                    worker,
+                    node,
+                    os.getpid(),
+                    socket.gethostname(),
+                    self.app.id,
+                    WorkerState.ALIVE,
+                    now,
+                    now,
+                    concurrency,
+                )
+                absorb(state, (WorkerKept(joined), BeatKept(worker, now)))
+                transaction.apply(state)
+        except BaseException:
+            if node is not None:
+                # Nobody has joined under this number.
+                self.store.drop_node(node)
+            raise
         self._node, self._worker = node, joined
         return here, new_id
 
@@ -212,6 +238,28 @@ class Embedded:
                 state = State(committer.here, Config(0), now, committer.new_id)
                 absorb(state, (WorkerKept(self._worker),))
                 transaction.apply(state)
+
+    def _say_that_it_stopped(self) -> None:
+        """It goes on, and only sends."""
+        try:
+            self._say_concurrency(0)
+        except (StoreUnavailable, StoreConflict) as error:
+            log.warning("others cannot be told that this worker has stopped: %s", error)
+
+    # -- a bug of ours in the committer --------------------------------------------------------
+
+    def _on_broken(self) -> None:
+        """In the committer's thread, which ends."""
+        home = self._home
+        if home is not None:
+            with suppress(RuntimeError):  # its loop is closed
+                home.call_soon_threadsafe(self.broke)
+
+    def broke(self) -> None:
+        """In the worker's loop: nothing can be committed any more, so nothing more is executed."""
+        if self.dispatcher is not None:
+            self.dispatcher.halt()
+            self.dispatcher.runner.drop_all()
 
     async def register(self, *, is_complete: bool) -> None:
         await self._registered(is_complete=is_complete)
@@ -293,38 +341,41 @@ class Embedded:
         deadline = None if timeout is None else self.clock.now() + timeout * 1000
         while True:
             ticket = self.watchers.watch(run)
-            view = self._view(seen.id, run)
-            if view != seen:
+            try:
+                view = self._view(seen.id, run)
+                left = self._left(deadline)
+                if view != seen or (left is not None and left <= 0):
+                    return view
+                await self._hear(ticket, left)
+            finally:
+                # Also when whoever waits is cancelled.
                 self.watchers.forget(run, ticket)
-                return view
-            left = None if deadline is None else (deadline - self.clock.now()) / 1000
-            if left is not None and left <= 0:
-                self.watchers.forget(run, ticket)
-                return view
-            await self._hear(run, ticket, left)
 
     async def outcome(self, job_id: str, timeout: float | None) -> JobView | None:
         run = self._run_id(job_id)
         deadline = None if timeout is None else self.clock.now() + timeout * 1000
         while True:
             ticket = self.watchers.watch(run)
-            # What this process holds the lease of has not ended; no need to read that.
-            if run not in self.committer.leases:
-                view = self._view(job_id, run)
-                if view.is_final:
-                    self.watchers.forget(run, ticket)
-                    return view
-            left = None if deadline is None else (deadline - self.clock.now()) / 1000
-            if left is not None and left <= 0:
+            try:
+                # What this process holds the lease of has not ended; no need to read that.
+                if run not in self.committer.leases:
+                    view = self._view(job_id, run)
+                    if view.is_final:
+                        return view
+                left = self._left(deadline)
+                if left is not None and left <= 0:
+                    return None
+                done = await self._hear(ticket, left)
+            finally:
                 self.watchers.forget(run, ticket)
-                return None
-            done = await self._hear(run, ticket, left)
             if done is not None:
                 return view_of_done(job_id, id_time(run), done, None, None)
 
-    async def _hear(
-        self, run: RunId, ticket: Ticket[Done | None], timeout: float | None
-    ) -> Done | None:
+    def _left(self, deadline: float | None) -> float | None:
+        """Seconds until this time (Unix ms)."""
+        return None if deadline is None else (deadline - self.clock.now()) / 1000
+
+    async def _hear(self, ticket: Ticket[Done | None], timeout: float | None) -> Done | None:
         """Wait for a change; another process's is only seen by looking."""
         wait = timeout
         if self.listener is not None:
@@ -343,7 +394,6 @@ class Embedded:
                 await ticket
             finally:
                 alarm.cancel()
-        self.watchers.forget(run, ticket)
         return await ticket if ticket.is_done else None
 
     async def cancel(self, job_id: str, reason: str | None) -> None:
@@ -391,6 +441,7 @@ class Embedded:
                     yield self
             finally:
                 await self.dispatcher.stop(self.settings.grace_ms / 1000)
+                self._say_that_it_stopped()
         finally:
             self.dispatcher = None
             self._home = None
@@ -467,7 +518,8 @@ class Embedded:
         """Commit what is queued, and leave."""
         if self._pid != os.getpid():
             return
-        self.committer.submit(WorkerLeft(self.committer.here.worker))
+        if self.committer.broken is None:
+            self.committer.submit(WorkerLeft(self.committer.here.worker))
         self.committer.close()
         self.store.drop_node(self._node)
         if self.listener is not None:

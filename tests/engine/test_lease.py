@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from errands.engine.input import Beat, Claim, WorkerLeft, WorkerLost
+from errands.engine.input import Beat, Claim, Sent, WorkerLeft, WorkerLost
 from errands.engine.liveness import STRIKES
 from errands.model.call import (
     KEPT,
@@ -23,7 +23,8 @@ from errands.model.call import (
 )
 from errands.model.function import RetryPolicy
 from errands.model.ids import RunId
-from errands.model.item import Item, Place
+from errands.model.item import Item, Place, Urgency
+from errands.model.job import NewJob
 from errands.model.run import RunStatus
 from errands.model.step import Step, StepKind, StepStatus
 from errands.model.worker import Worker, WorkerState
@@ -120,6 +121,35 @@ def test_suspects_are_taken_one_at_a_time() -> None:
     assert sorted(taken(batch)) == [1, 3]
 
 
+def test_a_suspect_has_a_place_however_many_others_are_ready() -> None:
+    batch = Batch(REPORT, room=1)
+    claimable(batch, (1, 2, 0), (2, 2, 2))
+    batch.decide(Claim(100))
+    assert taken(batch) == [2]
+
+
+def test_while_a_suspect_executes_here_no_other_is_taken() -> None:
+    batch = Batch(REPORT, room=9)
+    batch.state.here.suspects = 1
+    claimable(batch, (1, 2, 0), (2, 2, 2))
+    batch.decide(Claim(100))
+    assert taken(batch) == [1]
+
+
+def test_of_several_lanes_the_suspect_that_has_waited_longest_is_taken() -> None:
+    batch = Batch(WELCOME, REPORT, room=1)
+    claimable(batch, (8, 1, 2), (7, 2, 2))
+    batch.decide(Claim(100))
+    assert taken(batch) == [7]
+
+
+def test_a_new_run_does_not_take_the_place_of_a_suspect() -> None:
+    batch = Batch(REPORT, room=1)
+    batch.state.busy_lanes[REPORT.id] = Urgency.SUSPECT
+    (run,) = batch.decide(Sent((NewJob("shop", "report", b"{}"),))).answer.ids
+    assert batch.item_now(run).place == Place.READY
+
+
 def test_what_an_earlier_input_has_ended_is_not_claimed() -> None:
     batch = Batch(REPORT, room=9)
     claimable(batch, (1, 2, 0))
@@ -177,6 +207,18 @@ def test_the_third_crash_in_a_row_ends_the_run() -> None:
     (done,) = batch.state.done
     assert done.status == RunStatus.FAILED
     assert b'"Crashed"' in done.output
+
+
+def test_who_dies_beside_a_suspect_becomes_one_at_most() -> None:
+    batch = Batch()
+    held = [
+        batch.item(run=RunId(n), worker=OTHER, crashes=crashes)
+        for n, crashes in enumerate((0, 1, 2), 1)
+    ]
+    lost(batch, *held)
+    batch.decide(WorkerLost(OTHER, NOW - 60_000, "why"))
+    assert [batch.item_now(n).crashes for n in (1, 2)] == [1, 2]
+    assert [done.run for done in batch.state.done] == [3]
 
 
 def test_a_step_that_is_kept_clears_a_run_of_suspicion() -> None:

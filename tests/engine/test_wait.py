@@ -1,17 +1,28 @@
 """Waits: opened, resolved, and how the run hears of it."""
 
-from errands.engine.input import CancelAsked, ChildEnded, EventHit, Poke, Sent, TimerDue
+import pytest
+
+from errands.engine.config import NAMES_MAX, Config
+from errands.engine.input import (
+    CancelAsked,
+    ChildEnded,
+    EventHit,
+    Poke,
+    Sent,
+    TimerDue,
+    Undecidable,
+)
 from errands.engine.state import PAGE
 from errands.engine.transition import FollowUpQueued, ShapeKept
-from errands.model.call import KEPT, NOT_IDLE, NOT_KNOWN, Parked, StepTaken, WaitOpened
+from errands.model.call import KEPT, NOT_IDLE, NOT_KNOWN, Opened, Parked, StepTaken, WaitOpened
 from errands.model.event import Event, NewEvent
 from errands.model.ids import EventId, RunId
-from errands.model.item import Place
+from errands.model.item import Place, Urgency
 from errands.model.job import NewJob
 from errands.model.run import RunStatus
-from errands.model.step import UNORDERED, ShapeOf, Step, StepKind, StepStatus, Wait
+from errands.model.step import UNORDERED, Shape, ShapeOf, Step, StepKind, StepStatus, Wait
 from errands.model.timer import Timer, TimerKind
-from tests.engine.batch import ME, NOW, OTHER, REPORT, Batch
+from tests.engine.batch import ME, NOW, OTHER, REPORT, WELCOME, Batch
 
 RUN = RunId(10)
 NAP = Step(RUN, "nap", StepKind.SLEEP, StepStatus.WAITING, due=NOW)
@@ -49,6 +60,32 @@ def test_a_run_is_not_parked_when_a_wait_is_resolved_already() -> None:
     assert batch.item_now().place == Place.RUNNING
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        Step(RUN, "paid", StepKind.EVENT, StepStatus.COMPLETED, output=b"{}"),
+        Step(RUN, "try", StepKind.RUN, StepStatus.RETRYING, due=None),
+    ],
+    ids=["resolved", "may try again"],
+)
+def test_a_run_with_something_to_see_keeps_its_lease_when_it_waits(other: Step) -> None:
+    batch = Batch()
+    batch.item()
+    batch.step(other)
+    answer = batch.decide(WaitOpened(RUN, 3, NAP, duration_ms=1_000, park=True)).answer
+    assert answer == Opened(NOW + 1_001, parked=False)
+    assert batch.item_now().place == Place.RUNNING
+    assert step_now(batch, "nap").is_open
+
+
+def test_what_can_cancel_a_run_keeps_it_from_nothing() -> None:
+    batch = Batch()
+    batch.item()
+    batch.step(Step(RUN, "errands/cancel:0", StepKind.CANCEL, StepStatus.WAITING))
+    answer = batch.decide(WaitOpened(RUN, 3, NAP, duration_ms=1_000, park=True)).answer
+    assert answer == Opened(NOW + 1_001, parked=True)
+
+
 def test_a_run_is_not_parked_when_an_attempt_may_begin() -> None:
     batch = Batch()
     batch.item()
@@ -59,7 +96,7 @@ def test_a_run_is_not_parked_when_an_attempt_may_begin() -> None:
 def test_a_run_that_nothing_would_wake_is_not_parked() -> None:
     batch = Batch()
     batch.item()
-    batch.step(Step(RUN, "cancel:0", StepKind.CANCEL, StepStatus.WAITING))
+    batch.step(Step(RUN, "errands/cancel:0", StepKind.CANCEL, StepStatus.WAITING))
     assert batch.decide(Parked(RUN, 3, 0)).answer is NOT_IDLE
 
 
@@ -182,7 +219,7 @@ def test_many_waits_of_one_event_are_looked_at_a_page_at_a_time() -> None:
     decision = batch.decide(opened)
     batch.config.shapes = tuple(t.shape for t in decision.transitions if isinstance(t, ShapeKept))
     ((match, _, _),) = batch.state.wait_rows.added
-    waits = [Wait(match, RunId(100 + n), "w", NOW - 1) for n in range(PAGE)]
+    waits = [Wait(match, RunId(100 + n), "w", 1) for n in range(PAGE)]
     batch.state.waits[match] = batch.state.pages[match, RunId(0), ""] = waits
     batch.decide(Sent((NewEvent("paid", b"{}"),)))
     queued = [q for q, _ in batch.state.queued]
@@ -229,3 +266,64 @@ def test_a_child_s_end_is_queued_for_its_parent() -> None:
     batch.item(parent=RunId(3), parent_step="inv")
     decision = batch.decide(CancelAsked(RUN, ""))
     assert any(isinstance(t, FollowUpQueued) for t in decision.transitions)
+
+
+def test_a_run_whose_input_cannot_be_decided_fails_and_whoever_executes_it_is_stopped() -> None:
+    batch = Batch(REPORT)
+    batch.item(worker=ME)
+    batch.state.inbox[7] = None
+    batch.decide(Undecidable(RUN, "DecodeError: no JSON", inbox=7))
+    (done,) = batch.state.done
+    assert done.status == RunStatus.FAILED
+    assert b'"code":"internal_error"' in done.output
+    assert batch.state.poked == {RUN: "DecodeError: no JSON"}
+    assert batch.state.inbox_done == [7]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "place"),
+    [(Urgency.CONTINUES, Place.READY), (Urgency.STARTS, Place.RUNNING)],
+    ids=lambda value: value.name.lower(),
+)
+def test_a_woken_run_passes_those_that_are_to_start_and_no_others(
+    ahead: Urgency, place: Place
+) -> None:
+    batch = Batch(REPORT, room=1)
+    batch.item(place=Place.PARKED)
+    batch.step(NAP)
+    batch.state.busy_lanes[REPORT.id] = ahead
+    batch.decide(RING)
+    assert batch.item_now().place == place
+
+
+def test_a_delayed_run_passes_nobody_when_it_starts() -> None:
+    batch = Batch(REPORT, room=1)
+    batch.item(place=Place.PARKED, due=NOW, started_at=None)
+    batch.state.busy_lanes[REPORT.id] = Urgency.STARTS
+    batch.decide(TimerDue(Timer(NOW, RUN, TimerKind.START)))
+    assert batch.item_now().place == Place.READY
+
+
+def test_dynamic_event_names_share_a_shape_and_wake_only_their_own() -> None:
+    batch = Batch()
+    for n in range(NAMES_MAX + 50):
+        batch.item(run=RunId(1_000 + n))
+        step = Step(RunId(1_000 + n), "w", StepKind.EVENT, StepStatus.WAITING)
+        batch.decide(WaitOpened(step.run, 3, step, shape=ShapeOf(f"order/{n}", ("data.o",), (1,))))
+        batch.config = batch.state.config = Config(1, (REPORT,), batch.state.shapes)
+    assert len(batch.config.shapes) == NAMES_MAX + 1
+
+    batch.decide(Sent(tuple(NewEvent(f"order/{n}", b'{"o":1}') for n in (5, NAMES_MAX + 7))))
+    hits = [q.run for q, _ in batch.state.queued if isinstance(q, EventHit)]
+    assert hits == [1_005, 1_000 + NAMES_MAX + 7]
+
+
+def test_what_is_remembered_of_event_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("errands.engine.config.REMEMBERED_MAX", 3)
+    config = Config(1, (WELCOME,), (Shape(1, "a"),))
+    for n in range(10):
+        config.started_by(f"user/{n}")
+        config.shapes_of(f"user/{n}")
+    assert (len(config._started), len(config._shaped)) == (1, 1)  # pyright: ignore[reportPrivateUsage]
+    assert [function for function, _ in config.started_by("user/signed.up")] == [WELCOME]
+    assert config.shapes_of("a") == [Shape(1, "a")]

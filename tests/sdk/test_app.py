@@ -51,6 +51,8 @@ class Notebook:
         self.cancelled: list[tuple[str, str | None]] = []
         self.waited: list[float | None] = []
 
+    is_connected = False
+
     async def connect(self) -> None: ...
 
     async def send(self, items: Sequence[NewEvent | NewJob]) -> list[str]:

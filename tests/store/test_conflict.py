@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from errands.engine.input import CancelAsked, EventHit, Sent
+from errands.engine.input import CancelAsked, EventHit, Sent, WaitsLeft
 from errands.engine.transition import (
     EventAppended,
     FollowUpQueued,
@@ -110,13 +110,27 @@ def test_a_durable_input_that_fails_five_times_ends_its_run(process: Process, hi
     (follow_up,) = process.store.reader.inbox(process.worker.id, 0, 9)
     process.submit(follow_up)
 
-    # Four more tries, and the cancellation that takes its place.
+    # Four more tries, and what takes its place.
     assert process.drain() == 6
 
     (done,) = process.store.reader.done([hit])
-    assert done.status == RunStatus.CANCELLED
-    assert done.output.startswith(b'"internal_error: DecodeError: ')
+    assert done.status == RunStatus.FAILED
+    assert b'"code":"internal_error"' in done.output
     assert process.store.reader.counts()["inbox"] == 0
+
+
+def test_what_is_of_no_single_run_stays_in_the_inbox(process: Process) -> None:
+    event = EventId(process.new_id())
+    write(
+        process.store,
+        EventAppended(Event(event, "paid", b"{", NOW)),
+        FollowUpQueued(WaitsLeft(event, 7, RunId(1), "paid", 0), process.worker.id),
+    )
+    (left,) = process.store.reader.inbox(process.worker.id, 0, 9)
+    process.submit(left)
+
+    assert process.drain() == 5
+    assert process.store.reader.counts()["inbox"] == 1
 
 
 def test_tries_are_counted_across_processes(

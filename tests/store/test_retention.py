@@ -4,13 +4,20 @@ import pytest
 from msgspec.structs import replace
 
 from errands.clock import SystemAlarms
-from errands.engine.input import Sent, Trim, WorkerLeft
-from errands.engine.transition import Deduplicated, ItemMoved, WorkerKept
+from errands.engine.input import CancelAsked, Sent, Trim, WorkerLeft
+from errands.engine.transition import (
+    Deduplicated,
+    ItemMoved,
+    LogsKept,
+    RunCreated,
+    WorkerKept,
+)
 from errands.executors.sweeper import PAGE, Sweeper
 from errands.model.call import Accepted
 from errands.model.event import NewEvent
 from errands.model.ids import EventId, FunctionId, RunId, first_id
 from errands.model.item import Item, Place
+from errands.model.run import LogLine, Run
 from errands.model.worker import WorkerState
 from errands.store.interface import Store
 from tests.store.batch import load, write
@@ -203,3 +210,48 @@ def test_expired_events_are_paged_by_position(process: Process, clock: StillCloc
     assert process.store.reader.expired_events(EventId(0), before, 3) == ids[:3]
     assert process.store.reader.expired_events(ids[2], before, 3) == ids[3:]
     assert process.store.reader.expired_events(EventId(0), EventId(first_id(clock.ms)), 3) == []
+
+
+def test_the_run_that_failed_stays_while_its_failure_handler_runs(
+    process: Process, sweeper: Sweeper, clock: StillClock
+) -> None:
+    (failed,) = process.enqueue()
+    handler, function = RunId(process.new_id()), process.function("other")
+    begun = [
+        RunCreated(Run(handler, function, parent=failed)),
+        ItemMoved(Item(handler, function, Place.PARKED, NOW)),
+    ]
+    process.finish(failed)
+    clock.ms += KEEP_MS
+    listed = process.store.reader.expired_runs(clock.ms, RunId(first_id(clock.ms)), 9)
+    write(process.store, *begun)
+
+    # Neither when it was listed before, nor when it is listed now.
+    process.decide(Trim(runs=tuple(listed)))
+    assert listed == [failed]
+    assert trim(process, sweeper)["done"] == 1
+    process.decide(CancelAsked(handler, ""))
+
+    clock.ms += KEEP_MS
+    assert trim(process, sweeper)["run"] == 0
+
+
+def test_a_run_with_very_many_rows_goes_in_pages(
+    process: Process, sweeper: Sweeper, clock: StillClock
+) -> None:
+    (run,) = process.enqueue()
+    for kind in (10_000, 20_000):
+        lines = (LogLine(run, kind + n, NOW, None, 0, 20, "") for n in range(4_000))
+        write(process.store, LogsKept(tuple(lines)))
+    process.finish(run)
+    clock.ms += KEEP_MS + 1
+    reader = process.store.reader
+
+    left: list[tuple[int, bool]] = []
+    for _ in range(3):
+        _, is_more = sweeper.trim_page(clock.now())
+        process.drain()
+        left.append((len(reader.logs(run, 0, 9_999)), is_more))
+
+    assert left == [(3_000, True), (0, True), (0, False)]
+    assert reader.counts()["run"] == 0

@@ -60,7 +60,7 @@ OPEN_STEP = Step(
 CLOSED_STEP = replace(
     OPEN_STEP, status=StepStatus.COMPLETED, seq=3, attempt=4, at=NOW, due=None, output=b"true"
 )
-WAIT = Wait((1 << 63) - 1, RUN, "paid", NOW, "async.data.x == 1", b'{"data":{}}')
+WAIT = Wait((1 << 63) - 1, RUN, "paid", 7, "async.data.x == 1", b'{"data":{}}')
 ALIVE = Worker(WORKER, 1_023, 77, "höst", "shop", WorkerState.ALIVE, NOW - 9, NOW - 9, 10)
 STAMPED = Event(EVENT, "a/b", b'{"x":1}', NOW - 1, "key", b'{"id":2}', "v1")
 
@@ -158,8 +158,9 @@ def step_saved(store: Store) -> None:
 
 @of(t.WaitRegistered)
 def wait_registered(store: Store) -> None:
-    bare = Wait(WAIT.match, RunId(3), "z", NOW)
+    bare = Wait(WAIT.match, RunId(3), "z", 6)
     write(store, t.WaitRegistered(WAIT), t.WaitRegistered(bare))
+    assert load(store).last_wait == 7
     assert load(store, waits=[WAIT.match, 1]).waits == {WAIT.match: [bare, WAIT]}
     after = (WAIT.match, bare.run, bare.step)
     assert load(store, waits_after=[after]).pages == {after: [WAIT]}
@@ -212,7 +213,9 @@ def follow_up_queued(store: Store) -> None:
         EventHit(RUN, "paid", EVENT),
         WaitsLeft(EVENT, -5, RUN, "paid", NOW),
         ChildEnded(RUN, "invoke", True, b"1"),
-        Expand(((1, NewEvent("a", b"{}", "k", NOW, b"{}", "v")), (2, NewJob("a", "f", b"{}")))),
+        Expand(
+            ((1, NewEvent("a", b"{}", "k", NOW, b"{}", "v")), (2, NewJob("a", "f", b"{}"))), NOW, 7
+        ),
         Poke(RUN, "stop"),
     ]
     queued = [t.FollowUpQueued(given, WORKER) for given in mine]
@@ -401,3 +404,20 @@ def test_lists_of_runs_are_filtered_and_paged(store: Store) -> None:
     assert listed(function="report", status="pending", before=RunId(104)) == [3]
     assert listed(function="rare", status="failed", tag="odd=0") == [8]
     assert listed(function="rare", status="failed", tag="odd=1") == []
+
+
+def test_the_number_of_a_wait_that_came_and_went_in_one_batch_is_not_given_again(
+    store: Store,
+) -> None:
+    write(store, t.WaitRegistered(WAIT), t.StepSaved(replace(OPEN_STEP, match=WAIT.match)),
+          t.StepSaved(replace(CLOSED_STEP, match=WAIT.match)))  # fmt: skip
+
+    state = load(store, waits=[WAIT.match])
+
+    assert (state.waits, state.last_wait) == ({}, WAIT.number)
+
+
+def test_runs_are_asked_whether_they_are_over(store: Store) -> None:
+    write(store, t.RunFinished(DONE))
+
+    assert load(store, ended=[RUN, RunId(99)]).ended == {RUN: None}

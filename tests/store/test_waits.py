@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from errands.engine.input import CancelAsked, Claim, Sent, WorkerLost
+from errands.engine.input import CancelAsked, Claim, Sent, TimerDue, WorkerLost
 from errands.engine.state import PAGE
 from errands.model.call import Opened, WaitOpened
 from errands.model.event import NewEvent
@@ -202,3 +202,19 @@ def test_a_process_that_dies_between_the_pages_leaves_them_to_another(
 
     assert statuses(heir.store, runs) == [StepStatus.COMPLETED] * len(runs)
     assert {heir.leases[run].fence for run in runs} == {2}
+
+
+def test_a_run_is_not_parked_at_a_wait_while_another_is_resolved_and_unseen(
+    process: Process, clock: StillClock
+) -> None:
+    (run,) = process.enqueue()
+    nap = Step(run, "nap", StepKind.SLEEP, StepStatus.WAITING, started_at=NOW)
+    process.decide(WaitOpened(run, 1, nap, duration_ms=1_000))
+    clock.ms += 2_000
+    process.decide(*map(TimerDue, process.store.reader.due_timers(clock.now(), 9)))
+
+    (opened,) = process.decide(wait(run))
+
+    assert opened == Opened(None, parked=False)
+    assert process.pokes == {run: None}
+    assert statuses(process.store, [run]) == [StepStatus.COMPLETED, StepStatus.WAITING]

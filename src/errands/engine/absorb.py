@@ -6,7 +6,7 @@ from typing import Any
 from errands.engine import transition as t
 from errands.engine.state import State
 from errands.model.ids import RunId
-from errands.model.item import Item, Place
+from errands.model.item import Item, Place, Urgency
 from errands.model.timer import Timer, TimerKind
 
 
@@ -33,7 +33,8 @@ def move(state: State, run: RunId, new: Item | None) -> None:
     if new is not None:
         if new.place == Place.READY:
             state.ready.add((new.function, int(new.urgency), new.position), run)
-            state.busy_lanes[new.function] = None
+            ahead = state.busy_lanes.get(new.function, Urgency.SUSPECT)
+            state.busy_lanes[new.function] = min(ahead, int(new.urgency))
         elif new.place == Place.RUNNING and new.worker == mine:
             state.room -= 1
         for timer in timers_of(new):
@@ -43,6 +44,7 @@ def move(state: State, run: RunId, new: Item | None) -> None:
 
 def run_finished(state: State, finished: t.RunFinished) -> None:
     state.done.append(finished.done)
+    state.ended[finished.done.run] = None
     move(state, finished.done.run, None)
 
 
@@ -70,6 +72,7 @@ def forget_wait(state: State, match: int, run: RunId, step: str) -> None:
 
 def wait_registered(state: State, registered: t.WaitRegistered) -> None:
     wait = registered.wait
+    state.last_wait = max(state.last_wait, wait.number)
     state.wait_rows.add((wait.match, wait.run, wait.step), wait)
     state.waits.setdefault(wait.match, []).append(wait)
 

@@ -5,9 +5,16 @@ changed.
 from collections.abc import Iterable, Sequence
 
 from errands.engine.match import matches_name
-from errands.model.function import Function
+from errands.model.function import Function, FunctionKind
 from errands.model.ids import FunctionId
 from errands.model.step import Shape
+
+REMEMBERED_MAX = 10_000
+"""Event names whose functions and shapes are remembered; then all are looked up anew."""
+NAMES_MAX = 100
+"""Event names that have a shape of their own for the same paths. Then one is made for all: names
+may be dynamic, and each event looks at every shape that it fits.
+"""
 
 
 class Config:
@@ -19,6 +26,9 @@ class Config:
         self.version = version
         self.functions: dict[FunctionId, Function] = {f.id: f for f in functions}
         self.by_slug = {(f.app, f.config.slug): f for f in self.functions.values()}
+        self.failure_handlers = tuple(
+            f.id for f in self.functions.values() if f.config.kind == FunctionKind.FAILURE
+        )
         self.shapes = tuple(shapes)
         self._started: dict[str, Sequence[tuple[Function, str | None]]] = {}
         self._shaped: dict[str, Sequence[Shape]] = {}
@@ -27,6 +37,8 @@ class Config:
         """Functions that an event of this name may start, each with its condition."""
         found = self._started.get(event_name)
         if found is None:
+            if len(self._started) >= REMEMBERED_MAX:
+                self._started.clear()
             found = self._started[event_name] = [
                 (function, trigger.condition)
                 for function in self.functions.values()
@@ -39,10 +51,22 @@ class Config:
     def shapes_of(self, event_name: str) -> Sequence[Shape]:
         found = self._shaped.get(event_name)
         if found is None:
+            if len(self._shaped) >= REMEMBERED_MAX:
+                self._shaped.clear()
             found = self._shaped[event_name] = [
-                shape for shape in self.shapes if matches_name(shape.event, event_name)
+                shape
+                for shape in self.shapes
+                if not shape.event or matches_name(shape.event, event_name)
             ]
         return found
 
-    def has_shape(self, event: str, paths: tuple[str, ...]) -> bool:
-        return any(s.event == event and s.paths == paths for s in self.shapes)
+    def new_shape(self, event: str, paths: tuple[str, ...]) -> str | None:
+        """The event of the shape that a wait for this one lacks; None: it is found already."""
+        is_pattern = event.endswith("*")
+        names = 0
+        for shape in self.shapes:
+            if shape.paths == paths:
+                if shape.event == event or not (shape.event or is_pattern):
+                    return None
+                names += not shape.event.endswith("*")
+        return "" if names >= NAMES_MAX and not is_pattern else event

@@ -28,6 +28,8 @@ class Needs:
         """Runs of which the steps are loaded whose results they have not seen."""
         self.runs: dict[RunId, None] = {}
         self.events: dict[EventId, None] = {}
+        self.ended: dict[RunId, None] = {}
+        """Runs of which it is asked whether they are over."""
         self.dedup: dict[tuple[int, str], None] = {}
         self.waits: dict[int, None] = {}
         self.waits_after: dict[tuple[int, RunId, str], None] = {}
@@ -55,6 +57,8 @@ def needs(given: input.Input, prepared: Prepared | None, config: Config, into: N
     NEEDS[type(given)](given, into)
     if prepared is not None:
         _needs_sent(given, prepared, into)
+    elif type(given) in MAY_FAIL:
+        into.lanes.update(dict.fromkeys(config.failure_handlers))
     elif isinstance(given, call.WaitOpened) and given.child is not None:
         function = config.by_slug.get((given.child.app, given.child.function))
         if function is not None:
@@ -99,6 +103,13 @@ def _needs_saves(given: Any, into: Needs) -> None:
             into.steps[given.run, step.id] = None
 
 
+def _needs_expand(given: input.Expand, into: Needs) -> None:
+    _needs_follow_up(given, into)
+    for id, item in given.items:
+        if isinstance(item, NewJob):
+            into.ended[RunId(id)] = None
+
+
 def _needs_end(given: Any, into: Needs) -> None:
     into.end(given.run)
     into.finishing += 1
@@ -117,7 +128,6 @@ def _needs_named_step(given: Any, into: Needs) -> None:
 def _needs_park(given: Any, into: Needs) -> None:
     if isinstance(given, call.Parked) or given.park:
         into.finishing += 1
-    if isinstance(given, call.Parked):
         into.unseen[given.run] = None
     into.items[given.run] = None
     _needs_saves(given, into)
@@ -161,6 +171,13 @@ def _needs_poke(given: input.Poke, into: Needs) -> None:
 def _needs_cancel(given: input.CancelAsked, into: Needs) -> None:
     _needs_follow_up(given, into)
     _needs_end(given, into)
+    into.runs[given.run] = None
+    into.ended[given.run] = None
+
+
+def _needs_undecidable(given: input.Undecidable, into: Needs) -> None:
+    _needs_follow_up(given, into)
+    _needs_failure(given, into)
 
 
 def _needs_worker(given: Any, into: Needs) -> None:
@@ -181,7 +198,7 @@ def _needs_nothing(given: Any, into: Needs) -> None: ...
 
 NEEDS: dict[type, Callable[[Any, Needs], None]] = {
     input.Sent: _needs_nothing,
-    input.Expand: _needs_follow_up,
+    input.Expand: _needs_expand,
     input.Registered: _needs_nothing,
     input.Beat: _needs_worker,
     input.WorkerLeft: _needs_held,
@@ -193,6 +210,7 @@ NEEDS: dict[type, Callable[[Any, Needs], None]] = {
     input.WaitsLeft: _needs_page,
     input.ChildEnded: _needs_child,
     input.Poke: _needs_poke,
+    input.Undecidable: _needs_undecidable,
     input.Trim: _needs_nothing,
     call.StepReturned: _needs_step,
     call.StepFailed: _needs_step,
@@ -226,6 +244,7 @@ RULES: dict[type, Callable[[Any, State], Decision]] = {
     input.WaitsLeft: ingest.waits_left,
     input.ChildEnded: wait.child_ended,
     input.Poke: wait.poke,
+    input.Undecidable: cancel.undecidable,
     input.Trim: _trim,
     call.StepReturned: advance.step_returned,
     call.StepFailed: advance.step_failed,
@@ -259,8 +278,11 @@ FOLLOW_UPS = frozenset(
         input.ChildEnded,
         input.Expand,
         input.Poke,
+        input.Undecidable,
     )
 )
+MAY_FAIL = frozenset((call.RunFailed, input.WorkerLost, input.Undecidable))
+"""After which a run may have failed for good, so that its failure handlers are started."""
 
 
 def decide(given: input.Input, state: State, prepared: Prepared | None) -> Decision:

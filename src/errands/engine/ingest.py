@@ -25,12 +25,12 @@ from errands.engine.transition import (
 from errands.model.call import Accepted
 from errands.model.errors import FunctionNotFound
 from errands.model.event import Event, NewEvent
-from errands.model.function import Function
+from errands.model.function import Function, FunctionKind
 from errands.model.ids import EventId, FunctionId, RunId, public_id
 from errands.model.item import Item, Place
 from errands.model.job import NewJob
 from errands.model.run import Label, Run
-from errands.model.step import ShapeOf, Step, StepKind, StepStatus, Wait
+from errands.model.step import RESERVED, ShapeOf, Step, StepKind, StepStatus, Wait
 
 EVENT_SCOPE = 0
 """The dedup scope of event ids; that of a job's keys is its function's id."""
@@ -80,7 +80,7 @@ def _match(event: NewEvent, config: Config, now: int) -> Matched:
             chosen[function.id] = _cancels(function, subject)
     keys: dict[int, None] = {}
     for shape in shapes:
-        key = match.keys_of(subject or {}, shape.event, shape.paths)
+        key = match.keys_of(subject or {}, shape.event or event.name, shape.paths)
         if key is not None:
             keys[key] = None
     return Matched(tuple(chosen), tuple(chosen.values()), tuple(keys), subject)
@@ -138,19 +138,24 @@ def accept(items: Sequence[NewEvent | NewJob], state: State, prepared: Prepared)
         if is_large:
             later.append((id, item))
         else:
-            transitions += _begin(id, item, matched, state)
+            transitions += _begin(id, item, matched, state, state.now, state.last_wait)
     for at in range(0, len(later), CHUNK):
-        chunk = Expand(tuple(later[at : at + CHUNK]))
+        chunk = Expand(tuple(later[at : at + CHUNK]), state.now, state.last_wait)
         transitions.append(FollowUpQueued(chunk, state.here.worker))
     return Decision(Accepted(tuple(ids), tuple(keys)), transitions)
 
 
 def expand(input: Expand, state: State, prepared: Prepared) -> Decision:
-    """A chunk of a large send: what it starts and wakes. Bodies and dedup keys are kept already."""
+    """A chunk of a large send: what it starts and wakes. Bodies and dedup keys are kept already.
+
+    All as if it had been decided when it was accepted, but for one thing: functions that were
+    registered meanwhile are started too, and those that were retired are not.
+    """
     transitions: list[Transition] = [FollowUpDone(input.inbox)]
     for (id, item), matched in zip(input.items, prepared, strict=True):
-        if matched is not None:
-            transitions += _begin(id, item, matched, state)
+        # A job may have been cancelled before it had an item.
+        if matched is not None and id not in state.ended:
+            transitions += _begin(id, item, matched, state, input.at, input.last)
     return Decision(None, transitions)
 
 
@@ -168,14 +173,18 @@ def _job_run(id: int, job: NewJob, function: FunctionId) -> tuple[Run, tuple[Lab
     return run, tuple(Label(tag, run.id) for tag in job.tags)
 
 
-def _begin(id: int, item: NewEvent | NewJob, matched: Matched, state: State) -> list[Transition]:
+def _begin(
+    id: int, item: NewEvent | NewJob, matched: Matched, state: State, at: int, last: int
+) -> list[Transition]:
+    """What it starts and wakes. `at`: when it was accepted, after the wait of number `last`."""
     if isinstance(item, NewJob):
         function = state.config.functions[matched.functions[0]]
-        due = item.at if item.delay_ms is None else state.after(item.delay_ms)
+        due = item.at if item.delay_ms is None else at + item.delay_ms + state.here.cut_ms
         return start_item(
             RunId(id),
             function,
             state,
+            at=at,
             due=due,
             start_timeout_ms=item.start_timeout_ms,
             finish_timeout_ms=item.finish_timeout_ms,
@@ -186,9 +195,9 @@ def _begin(id: int, item: NewEvent | NewJob, matched: Matched, state: State) -> 
         function = state.config.functions[function_id]
         run = Run(RunId(state.new_id()), function.id, EventId(id))
         transitions.append(RunCreated(run))
-        transitions += start_item(run.id, function, state, due=item.ts, cancels=cancels)
+        transitions += start_item(run.id, function, state, at=at, due=item.ts, cancels=cancels)
     for key in matched.keys:
-        transitions += _wake(EventId(id), key, matched.subject or {}, state)
+        transitions += _wake(EventId(id), key, matched.subject or {}, state, last)
     return transitions
 
 
@@ -198,10 +207,10 @@ def new_run(run: Run, function: Function, state: State) -> list[Transition]:
     if run.parent_step is not None:
         parent = (run.parent, run.parent_step)
         if function.config.cancel:
-            subject = {
-                "name": function.config.slug,
-                "data": msgspec.json.decode(run.input or b"{}"),
-            }
+            given: Any = msgspec.json.decode(run.input or b"{}")
+            # An event function is invoked with an event; a job with its arguments.
+            is_event = function.config.kind == FunctionKind.EVENT
+            subject = given if is_event else {"name": function.config.slug, "data": given}
             cancels = _cancels(function, subject)
     return [
         RunCreated(run),
@@ -214,18 +223,23 @@ def start_item(
     function: Function,
     state: State,
     *,
+    at: int | None = None,
     due: int | None = None,
     start_timeout_ms: int | None = None,
     finish_timeout_ms: int | None = None,
     cancels: tuple[ShapeOf, ...] = (),
     parent: tuple[RunId | None, str | None] = (None, None),
 ) -> list[Transition]:
-    """The item of a new run: parked until it is due, leased at once, or ready in its lane."""
+    """The item of a new run: parked until it is due, leased at once, or ready in its lane.
+
+    at: when it was accepted; None: now.
+    """
+    at = state.now if at is None else at
     config = function.config
     start_ms = start_timeout_ms if start_timeout_ms is not None else config.start_timeout_ms
     finish_ms = finish_timeout_ms if finish_timeout_ms is not None else config.finish_timeout_ms
     is_later = due is not None and due > state.now
-    begins = due if due is not None and is_later else state.now
+    begins = at if due is None else max(due, at)
     item = Item(
         run,
         function.id,
@@ -241,10 +255,10 @@ def start_item(
         item = leased(item, state) if state.can_lease(function.id) else readied(item, state)
     transitions: list[Transition] = [ItemMoved(item)]
     for n, shape in enumerate(cancels):
-        ends = None if shape.timeout_ms is None else state.now + shape.timeout_ms + 1
+        ends = None if shape.timeout_ms is None else at + shape.timeout_ms + 1
         listens = Step(
             run,
-            f"cancel:{n}",
+            f"{RESERVED}cancel:{n}",
             StepKind.CANCEL,
             StepStatus.WAITING,
             started_at=state.now,
@@ -259,43 +273,46 @@ def start_item(
 def open_wait(step: Step, shape: ShapeOf, state: State) -> tuple[Transition, ...]:
     """The step, found by the events that it waits for."""
     key = match.wait_key(shape.event, shape.paths, shape.values)
+    number = state.last_wait + 1
     return (
         StepSaved(msgspec.structs.replace(step, match=key)),
-        WaitRegistered(Wait(key, step.run, step.id, state.now, shape.condition, shape.context)),
+        WaitRegistered(Wait(key, step.run, step.id, number, shape.condition, shape.context)),
     )
 
 
-def _wake(event: EventId, key: int, subject: dict[str, Any], state: State) -> list[Transition]:
-    transitions = _hits(event, state.waits.get(key, ()), subject, state)
+def _wake(
+    event: EventId, key: int, subject: dict[str, Any], state: State, last: int
+) -> list[Transition]:
+    transitions = _hits(event, state.waits.get(key, ()), subject, state, last)
     page = state.pages.get((key, RunId(0), ""), ())
     if len(page) >= PAGE:
-        left = WaitsLeft(event, key, page[-1].run, page[-1].step, state.now)
+        left = WaitsLeft(event, key, page[-1].run, page[-1].step, last)
         transitions.append(FollowUpQueued(left, state.here.worker))
     return transitions
 
 
 def _hits(
-    event: EventId, waits: Sequence[Wait], subject: dict[str, Any], state: State
+    event: EventId, waits: Sequence[Wait], subject: dict[str, Any], state: State, last: int
 ) -> list[Transition]:
+    """Those registered after the event, behind number `last`, are not its own."""
     return [
         FollowUpQueued(EventHit(wait.run, wait.step, event), state.here.worker)
         for wait in waits
-        if match.wait_holds(wait.condition, wait.context, subject)
+        if wait.number <= last and match.wait_holds(wait.condition, wait.context, subject)
     ]
 
 
 def waits_left(input: WaitsLeft, state: State) -> Decision:
-    """The next page of an event's waits; those registered after the event are not its own."""
+    """The next page of an event's waits."""
     transitions: list[Transition] = [FollowUpDone(input.inbox)]
     event = state.events.get(input.event)
     if event is None:
         return Decision(None, transitions)
     page = state.pages.get((input.match, input.run, input.step), ())
     subject = match.event_object(event, public_id(event.id, state.here.key))
-    older = [wait for wait in page if wait.at <= input.at]
-    transitions += _hits(event.id, older, subject, state)
+    transitions += _hits(event.id, page, subject, state, input.last)
     if len(page) >= PAGE:
-        left = WaitsLeft(event.id, input.match, page[-1].run, page[-1].step, input.at)
+        left = WaitsLeft(event.id, input.match, page[-1].run, page[-1].step, input.last)
         transitions.append(FollowUpQueued(left, state.here.worker))
     return Decision(None, transitions)
 

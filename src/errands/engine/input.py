@@ -82,8 +82,8 @@ class WaitsLeft(msgspec.Struct, frozen=True, gc=False, tag="scan"):
     match: int
     run: RunId
     step: str
-    at: int
-    """When the event was decided. Its id is older: it was made before the batch had its turn."""
+    last: int
+    """Number of the last wait that was registered before the event was decided."""
     inbox: int = 0
 
 
@@ -102,7 +102,19 @@ class Expand(msgspec.Struct, frozen=True, gc=False, tag="expand"):
     """A part of a send that was too large for one batch: accepted, its runs not yet made."""
 
     items: tuple[tuple[int, NewEvent | NewJob], ...]
+    at: int
+    """When it was accepted (Unix ms): delays count from here."""
+    last: int
+    """Number of the last wait that was registered before."""
     inbox: int = 0
+
+
+class Undecidable(msgspec.Struct, frozen=True, gc=False):
+    """A follow-up of this run cannot be decided, however often: it takes its place in the inbox."""
+
+    run: RunId
+    reason: str
+    inbox: int
 
 
 class Poke(msgspec.Struct, frozen=True, gc=False, tag="poke"):
@@ -124,5 +136,15 @@ class Trim(msgspec.Struct, frozen=True, gc=False):
 
 FollowUp: TypeAlias = CancelAsked | EventHit | WaitsLeft | ChildEnded | Expand | Poke
 Input: TypeAlias = (
-    Sent | Registered | Beat | WorkerLeft | WorkerLost | Claim | TimerDue | FollowUp | Trim | Report
+    Sent
+    | Registered
+    | Beat
+    | WorkerLeft
+    | WorkerLost
+    | Claim
+    | TimerDue
+    | FollowUp
+    | Undecidable
+    | Trim
+    | Report
 )

@@ -46,7 +46,7 @@ def woken(item: Item, state: State) -> Item:
     """A parked item that may go on: here if there is room, which is also where its coroutine may
     be.
     """
-    if item.crashes < 2 and state.can_lease(item.function):
+    if item.crashes < 2 and state.can_lease(item.function, item.urgency):
         return leased(item, state)
     return readied(item, state)
 
@@ -54,8 +54,12 @@ def woken(item: Item, state: State) -> Item:
 def claim(input: Claim, state: State) -> Decision:
     """Take ready items: what continues before what starts, and in turn from each lane.
 
-    A lane with a million waiting items delays the others by one item at a time. Suspects come one
-    at a time, so that the next crash tells which it was. Answered by whether there may be more.
+    A lane with a million waiting items delays the others by one item at a time. Answered by whether
+    there may be more.
+
+    While no suspect executes here, one place is theirs, before all others: they stand behind
+    everybody in their lanes, and a steady load would leave them nothing. And one at a time: whoever
+    dies with its worker as a suspect is struck out (see `liveness`), so it must be the only one.
     """
     lanes: dict[tuple[Urgency, int], list[Item]] = {}
     for candidate in state.claimable:
@@ -66,9 +70,11 @@ def claim(input: Claim, state: State) -> Decision:
     for urgency in Urgency:
         queues = [queue for (of, _), queue in lanes.items() if of == urgency]
         row_by_row = [item for row in zip_longest(*queues) for item in row if item is not None]
-        if urgency == Urgency.SUSPECT:
-            row_by_row = row_by_row[:1] if state.here.suspects == 0 else []
-        chosen += row_by_row
+        if urgency != Urgency.SUSPECT:
+            chosen += row_by_row
+        elif row_by_row and not state.here.suspects:
+            # The one that has waited longest, of whatever lane.
+            chosen.insert(0, min(row_by_row, key=lambda item: item.position))
     room = min(input.limit, max(state.room, 0))
     return Decision(len(chosen) >= room, [ItemMoved(leased(item, state)) for item in chosen[:room]])
 

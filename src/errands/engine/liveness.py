@@ -1,4 +1,12 @@
-"""Workers come, beat, leave and die. A dead worker's id never revives."""
+"""Workers come, beat, leave and die. A dead worker's id never revives.
+
+Whatever a worker holds when it dies has one more crash to its name. After two without anything done
+between, an item is a suspect: it is executed again, but only one suspect at a time in each worker
+(`lease.claim`). The third strike is for that one alone: an item is ended by a crash only if it was
+leased as a suspect. Others that die beside it become suspects at most, however many die together.
+Others do execute beside it, so a suspect may be struck out for what a newcomer did; who crashes its
+worker each time is struck out for certain.
+"""
 
 import msgspec
 from msgspec.structs import replace

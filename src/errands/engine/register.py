@@ -42,5 +42,5 @@ def _shapes_of_cancels(app: AppConfig, state: State) -> list[Transition]:
     return [
         ShapeKept(Shape(state.new_id(), event, paths))
         for event, paths in wanted
-        if not state.config.has_shape(event, paths)
+        if state.config.new_shape(event, paths) is not None
     ]

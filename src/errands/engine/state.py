@@ -12,7 +12,7 @@ from errands.engine.config import Config
 from errands.model.event import Event
 from errands.model.function import Function
 from errands.model.ids import EventId, RunId, WorkerId
-from errands.model.item import Item
+from errands.model.item import Item, Urgency
 from errands.model.run import Done, Label, LogLine, Progress, Record, Run
 from errands.model.step import Shape, Step, Wait
 from errands.model.timer import Timer
@@ -132,8 +132,12 @@ class State:
         """
         self.events: dict[EventId, Event] = {}
         self.runs: dict[RunId, Run] = {}
-        self.busy_lanes: dict[int, None] = {}
-        """Lanes in which somebody stands ready already."""
+        self.busy_lanes: dict[int, int] = {}
+        """Lanes in which somebody stands ready already, and the most urgent class there."""
+        self.ended: dict[RunId, None] = {}
+        """Runs that are over, of those asked for; and those that the batch has ended."""
+        self.last_wait = 0
+        """Number of the last wait that was registered."""
         self.inbox: dict[int, None] = {}
         """Which of the follow-ups at hand are still to be decided."""
         self.claimable: Sequence[Item] = ()
@@ -169,13 +173,16 @@ class State:
         """Unix ms at which so much time has passed for certain: nothing is ever early."""
         return self.now + milliseconds + self.here.cut_ms
 
-    def can_lease(self, function: int) -> bool:
-        """May a new or woken run of this function begin here at once, without being unfair?"""
-        return (
-            self.room > self.reserved
-            and function in self.here.serves
-            and function not in self.busy_lanes
-        )
+    def can_lease(self, function: int, urgency: Urgency = Urgency.STARTS) -> bool:
+        """May a new or woken run of this function begin here at once, past nobody whose turn it
+        is?
+        """
+        if self.room <= self.reserved or function not in self.here.serves:
+            return False
+        ahead = self.busy_lanes.get(function)
+        # What continues goes before what starts, ready or not. What starts passes nobody: not
+        # even suspects, which would wait for ever.
+        return ahead is None or (urgency == Urgency.CONTINUES and ahead > Urgency.CONTINUES)
 
     def unseen_steps(self, run: RunId) -> Iterator[Step]:
         """Steps whose results the run has not seen, open or resolved."""

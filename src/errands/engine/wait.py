@@ -1,5 +1,7 @@
 """Durable waits: opened, resolved, timed out; the run parked and woken."""
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec.structs import replace
 
@@ -44,7 +46,9 @@ NULL = b"null"
 
 
 def wait_opened(report: WaitOpened, state: State) -> Decision:
-    """Register the wait; with `park`, give the lease back in the same breath."""
+    """Register the wait; with `park`, give the lease back in the same breath, unless the run has
+    something to see already.
+    """
     item = holder(state, report.run, report.fence)
     if isinstance(item, Refused):
         return Decision(item)
@@ -54,9 +58,9 @@ def wait_opened(report: WaitOpened, state: State) -> Decision:
     step = replace(report.step, status=StepStatus.WAITING, due=due, at=state.now)
     transitions: list[Transition] = [StepSaved(saved) for saved in report.saves]
     if report.shape is not None:
-        if not state.config.has_shape(report.shape.event, report.shape.paths):
-            shape = Shape(state.new_id(), report.shape.event, report.shape.paths)
-            transitions.append(ShapeKept(shape))
+        new = state.config.new_shape(report.shape.event, report.shape.paths)
+        if new is not None:
+            transitions.append(ShapeKept(Shape(state.new_id(), new, report.shape.paths)))
         transitions += open_wait(step, report.shape, state)
     else:
         transitions.append(StepSaved(step))
@@ -74,12 +78,22 @@ def wait_opened(report: WaitOpened, state: State) -> Decision:
             retries=child.retries,
         )
         transitions += new_run(run, function, state)
-    if report.park:
+    parks = report.park and not _can_go_on(_waits(item.run, state))
+    if parks:
         transitions += _park(item, report.seq, state)
     elif item.crashes:
         # It has got on since the crash, so it is not what crashed the worker.
         transitions.append(ItemMoved(replace(item, crashes=0)))
-    return Decision(Opened(due), transitions)
+    return Decision(Opened(due, parks), transitions)
+
+
+def _waits(run: RunId, state: State) -> list[Step]:
+    return [step for step in state.unseen_steps(run) if step.kind != StepKind.CANCEL]
+
+
+def _can_go_on(waits: Sequence[Step]) -> bool:
+    """Is one of them resolved, or may its next attempt begin? Nothing would wake the run later."""
+    return any(not step.is_open or is_awake(step) for step in waits)
 
 
 def _park(item: Item, seq: int, state: State) -> list[Transition]:
@@ -104,8 +118,8 @@ def parked(report: Parked, state: State) -> Decision:
     item = holder(state, report.run, report.fence)
     if isinstance(item, Refused):
         return Decision(item)
-    waits = [step for step in state.unseen_steps(item.run) if step.kind != StepKind.CANCEL]
-    if not waits or any(not step.is_open or is_awake(step) for step in waits):
+    waits = _waits(item.run, state)
+    if not waits or _can_go_on(waits):
         return Decision(NOT_IDLE)
     saves: list[Transition] = [StepSaved(saved) for saved in report.saves]
     return Decision(KEPT, saves + _park(item, report.seq, state))

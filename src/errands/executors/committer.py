@@ -6,6 +6,7 @@ what comes
 from work that already executes is never refused.
 """
 
+import heapq
 import logging
 import threading
 from collections import deque
@@ -17,17 +18,29 @@ import msgspec
 from errands.clock import Clock, IdSource
 from errands.engine.config import Config
 from errands.engine.decide import FOLLOW_UPS
-from errands.engine.input import Beat, CancelAsked, Claim, Expand, FollowUp, Input, Sent
+from errands.engine.input import (
+    Beat,
+    CancelAsked,
+    Claim,
+    Expand,
+    FollowUp,
+    Input,
+    Registered,
+    Sent,
+    Undecidable,
+    WaitsLeft,
+)
 from errands.engine.state import Here, State
 from errands.executors.ticket import Ticket
-from errands.model.call import Refused, RunReturned, StepReturned
+from errands.executors.weight import weight
+from errands.model.call import LEASE_LOST, RUN_IS_OVER, Refused
 from errands.model.errors import ErrandsError, InternalError, Unavailable
 from errands.model.event import Event
-from errands.model.ids import RunId
+from errands.model.ids import EventId, RunId
 from errands.model.item import Item, Place
 from errands.model.run import Done, Run
 from errands.store.cycle import Entry, Outcome, run_cycle
-from errands.store.interface import Store, StoreUnavailable
+from errands.store.interface import TRIES_MAX, Store, StoreConflict, StoreUnavailable
 
 log = logging.getLogger("errands.committer")
 BATCH_ROWS_MAX = 2_000
@@ -35,9 +48,9 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 QUEUE_ROWS_MAX = 20_000
 QUEUE_BYTES_MAX = 64 * 1024 * 1024
 CLAIM_MAX = 500
-TRIES_MAX = 5
-"""Times that a durable input is tried before its run is ended instead."""
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
+"""Before what could not be written or decided is tried again; the last one from then on."""
+_NO_EVENTS: dict[EventId, Event] = {}
 
 
 class Effects(msgspec.Struct):
@@ -84,16 +97,32 @@ class Committer:
         self.is_ready_maybe = False
         """Somebody may stand ready in a lane that is served here."""
         self.is_closed = False
+        self.commits = 0
+        """Batches that this process has committed."""
+        self.inbox_news = 0
+        """Counts what may have left something in the inbox that is not at hand here."""
         self._deliver = deliver
         self._queue: deque[Entry] = deque()
         self._rows = self._bytes = 0
         self._lock = threading.Lock()
+        self._in_hand: list[Entry] = []
+        """The batch that is being committed."""
+        self._at_hand: dict[int, None] = {}
+        """Rows of the inbox that are queued here, or are tried again later."""
+        self._later: list[tuple[int, int, Input]] = []
+        """Follow-ups that could not be decided; a heap by when they are tried again."""
+        self._here_lock = threading.Lock()
+        """Held while it is counted what is leased, and room for how much more there is."""
+        self._claim_at = 0
         self._signal = threading.Event()
         self._wake = wake or self._ring
         self._failures = 0
         self._unwritable: StoreUnavailable | None = None
         """Why the batch at hand, or a part of it, could not be written."""
-        self._broken: BaseException | None = None
+        self.broken: BaseException | None = None
+        """The bug of ours that has ended it."""
+        self.on_broken: Callable[[], None] = lambda: None
+        """Called when that has happened, in the committer's thread."""
         self._thread: threading.Thread | None = None
         self.beat_ms = 0
         """How often to say that this process lives; 0: never."""
@@ -107,31 +136,54 @@ class Committer:
 
     def submit(self, given: Input, *, is_door: bool = False) -> Ticket[Any]:
         """Queue an input; the ticket gives the engine's answer. Raises Unavailable."""
-        rows, size = _weight(given)
+        rows, size = weight(given, self.config, _NO_EVENTS)
         # Judged by what waits already: a send larger than the whole queue has its turn as well.
         if is_door and (self._rows >= QUEUE_ROWS_MAX or self._bytes >= QUEUE_BYTES_MAX):
             raise Unavailable(
                 f"errands is full: {self._rows:,} inputs wait to be written.",
                 hint="Nothing of this call was accepted. Try again in a second.",
             )
-        if self._broken is not None:
-            raise _internal(self._broken)
-        if self.is_closed:
-            raise Unavailable(
-                "errands is closed in this process.",
-                hint="Send before the app or its worker stops.",
-            )
+        if self.broken is not None:
+            raise _internal(self.broken)
         ticket: Ticket[Any] = Ticket()
-        with self._lock:
-            self._rows += rows
-            self._bytes += size
-            self._queue.append(Entry(given, ticket, rows, size))
-        self._wake()
+        if type(given) in FOLLOW_UPS:
+            self._at_hand[cast("FollowUp", given).inbox] = None
+        self._queue_up(Entry(given, ticket, rows, size))
         return ticket
+
+    def tell(self, given: Input) -> None:
+        """Queue an input whose answer nobody waits for. Raises Unavailable."""
+        rows, size = weight(given, self.config, _NO_EVENTS)
+        if self.broken is not None:
+            raise _internal(self.broken)
+        self._queue_up(Entry(given, None, rows, size))
+
+    def _queue_up(self, entry: Entry) -> None:
+        with self._lock:
+            # Under the lock: behind the last batch nobody would look.
+            if self.is_closed:
+                raise _closed()
+            self._count(entry, 1)
+            self._queue.append(entry)
+        self._wake()
+
+    def _count(self, entry: Entry, sign: int) -> None:
+        """What waits, for the doors: not what followed from what they have let in."""
+        if type(entry.input) not in FOLLOW_UPS:
+            self._rows += sign * entry.rows
+            self._bytes += sign * entry.size
 
     def _ring(self) -> None:
         if not self._signal.is_set():
             self._signal.set()
+
+    def has_at_hand(self, inbox: int) -> bool:
+        """Is this row of the inbox queued here already?"""
+        return inbox in self._at_hand
+
+    def fence(self) -> Ticket[Any]:
+        """Settled when everything submitted until now has been decided, and told."""
+        return self.submit(Beat(self.here.worker))
 
     def kick(self) -> None:
         """Somebody may stand ready: claim, if there is room."""
@@ -139,36 +191,47 @@ class Committer:
         self._wake()
 
     def _take(self) -> list[Entry]:
+        if self._later:
+            self._take_up_again()
         batch: list[Entry] = []
         rows = size = 0
         queue = self._queue
         # Only this thread takes, and a deque may be added to meanwhile: no lock while it is
         # emptied.
-        while queue and (not batch or (rows < BATCH_ROWS_MAX and size < BATCH_BYTES_MAX)):
-            entry = queue.popleft()
+        while queue:
+            entry = queue[0]
             rows, size = rows + entry.rows, size + entry.size
-            batch.append(entry)
+            if batch and (rows > BATCH_ROWS_MAX or size > BATCH_BYTES_MAX):
+                break
+            batch.append(queue.popleft())
         with self._lock:
-            self._rows -= rows
-            self._bytes -= size
+            for entry in batch:
+                self._count(entry, -1)
         if self.beat_ms and self.clock.now() >= self._beat_at:
             # From here, not from the loop: user code that blocks the loop does not cost the leases.
             self._beat_at = self.clock.now() + self.beat_ms
             batch.append(Entry(Beat(self.here.worker)))
-        if self.is_ready_maybe and self.here.serves and (batch or self.here.room > 0):
+        if self._may_claim(batch):
             # Whoever kicks from here on may have seen what this claim does not see yet.
             self.is_ready_maybe = False
             batch.append(Entry(Claim(CLAIM_MAX)))
         return batch
+
+    def _may_claim(self, batch: list[Entry]) -> bool:
+        if not self.is_ready_maybe or not self.here.serves or not (batch or self.here.room > 0):
+            return False
+        return not self._claim_at or self.clock.now() >= self._claim_at
 
     def _put_back(self, entries: list[Entry]) -> None:
         with self._lock:
             for entry in reversed(entries):
                 if isinstance(entry.input, Claim):
                     self.is_ready_maybe = True
-                elif not isinstance(entry.input, Beat):
-                    self._rows += entry.rows
-                    self._bytes += entry.size
+                elif isinstance(entry.input, Beat) and entry.ticket is None:
+                    # A new one, as soon as there is a batch again.
+                    self._beat_at = 0
+                else:
+                    self._count(entry, 1)
                     self._queue.appendleft(entry)
 
     # -- the thread ----------------------------------------------------------------------------
@@ -181,24 +244,40 @@ class Committer:
         try:
             self._work()
         except BaseException as error:
-            # A bug of ours. Nobody may wait for an answer that never comes.
-            self._broken = error
-            with self._lock:
-                left, self._queue = list(self._queue), deque[Entry]()
-            for entry in left:
-                entry.error = _internal(error)
+            log.critical("errands can commit nothing any more in this process", exc_info=error)
+            self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        """A bug of ours. Nobody may wait for an answer that never comes."""
+        with self._lock:
+            self.broken = error
+            self.is_closed = True
+            left, self._queue = [*self._in_hand, *self._queue], deque[Entry]()
+        for entry in left:
+            entry.answer, entry.error = None, _internal(error)
+        try:
             self._deliver(self, left, None)
-            raise
+        finally:
+            self.on_broken()
 
     def _work(self) -> None:
         while not self.is_closed:
-            self._signal.wait(self.beat_ms / 1000 if self.beat_ms else None)
+            self._signal.wait(self._idle_seconds)
             self._signal.clear()
             while self.step():
                 pass
             if self.pause_seconds:
                 self._signal.wait(self.pause_seconds)
                 self._signal.set()
+
+    @property
+    def _idle_seconds(self) -> float | None:
+        """For how long there is nothing to do, unless somebody rings."""
+        idle = self.beat_ms / 1000 if self.beat_ms else None
+        if not self._later:
+            return idle
+        due = max(0.0, (self._later[0][0] - self.clock.now()) / 1000)
+        return due if idle is None else min(due, idle)
 
     @property
     def pause_seconds(self) -> float:
@@ -211,14 +290,20 @@ class Committer:
         return min(pause, self.beat_ms / 1000) if self.beat_ms else pause
 
     def close(self) -> None:
-        """Commit what is queued, and stop."""
-        if self._thread is not None and self._thread is not threading.current_thread():
+        """Commit what is queued, and stop. What cannot be written now is told so."""
+        with self._lock:
             self.is_closed = True
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._signal.set()
             self._thread.join()
-        while not self._failures and self.step():
+        while not self._failures and self.broken is None and self.step():
             pass
-        self.is_closed = True
+        with self._lock:
+            left, self._queue = list(self._queue), deque[Entry]()
+        for entry in left:
+            entry.error = _closed()
+        if left:
+            self._deliver(self, left, None)
 
     # -- a batch -------------------------------------------------------------------------------
 
@@ -227,8 +312,9 @@ class Committer:
         batch = self._take()
         if not batch:
             return False
-        self._unwritable = None
+        self._unwritable, self._in_hand = None, batch
         left = self._commit(batch)
+        self._in_hand = []
         if self._unwritable is not None:
             self._failures += 1
             self._unavailable(left, self._unwritable)
@@ -248,6 +334,8 @@ class Committer:
             self._unwritable = error
             return batch
         except Exception as error:
+            # Whether others had committed was asked, and the answer is lost.
+            self.inbox_news += 1
             # One of them cannot be written. Find it by halves; the rest is decided anew.
             if len(batch) == 1:
                 self._refuse(batch[0], error)
@@ -264,7 +352,11 @@ class Committer:
         state = outcome.state
         if not state.is_alive and state.here is self.here:
             self.is_declared_dead = True
-        self._note_leases(batch, state)
+        if outcome.changed_elsewhere or state.inbox_freed:
+            self.inbox_news += 1
+        self.commits += 1
+        with self._here_lock:
+            self._note_leases(batch, state)
         if state.ready.added:
             self.is_ready_maybe = True
         for entry in batch:
@@ -273,10 +365,14 @@ class Committer:
                     self.is_ready_maybe = True
             elif isinstance(entry.input, Beat):
                 self._beaten(entry, state)
+            elif type(entry.input) in FOLLOW_UPS:
+                self._at_hand.pop(cast("FollowUp", entry.input).inbox, None)
         effects = _effects(state)
         for follow_up, worker in state.queued:
             if worker == self.here.worker:
-                self._decide_later(follow_up)
+                self._decide_soon(follow_up, state.events)
+            elif worker is None:
+                self.inbox_news += 1
         for entry in batch:
             if entry.error is not None:
                 self._not_decided(entry, entry.error)
@@ -293,13 +389,13 @@ class Committer:
                     here.settled[run] = None
                 if item.crashes >= 2:
                     self._suspects[run] = None
+                elif self._suspects:
+                    # It has got something done: another one may have the place.
+                    self._suspects.pop(run, None)
             else:
                 self._forget_lease(run)
         for entry in batch:
-            if isinstance(entry.answer, Refused) and entry.answer.reason in (
-                "lease lost",
-                "run is over",
-            ):
+            if entry.answer is LEASE_LOST or entry.answer is RUN_IS_OVER:
                 run, fence = getattr(entry.input, "run", None), getattr(entry.input, "fence", None)
                 if run is not None and self.leases.get(run) == fence:
                     self._forget_lease(run)
@@ -326,18 +422,20 @@ class Committer:
 
     def serve(self, functions: frozenset[int], concurrency: int) -> None:
         """Take on runs of these functions, so many at once. None: only finish what is leased."""
-        self.here.serves, self.concurrency = functions, concurrency
-        self._count_room()
+        with self._here_lock:
+            self.here.serves, self.concurrency = functions, concurrency
+            self._count_room()
         self.kick()
 
     def rename(self, here: Here, new_id: IdSource) -> None:
         """Go on under another worker id: the old one was declared dead."""
-        self.here, self.new_id = here, new_id
-        self.leases.clear()
-        self._suspects.clear()
-        self.beats.clear()
-        self.is_declared_dead = False
-        self._count_room()
+        with self._here_lock:
+            self.here, self.new_id = here, new_id
+            self.leases.clear()
+            self._suspects.clear()
+            self.beats.clear()
+            self.is_declared_dead = False
+            self._count_room()
 
     def _beaten(self, entry: Entry, state: State) -> None:
         if entry.input != Beat(self.here.worker):
@@ -351,42 +449,58 @@ class Committer:
 
     def _not_decided(self, entry: Entry, error: BaseException) -> None:
         if type(entry.input) in FOLLOW_UPS:
-            self._count_try(cast("FollowUp", entry.input), error)
+            self._count_try(cast("FollowUp | Undecidable", entry.input), error)
+        elif isinstance(entry.input, Claim):
+            # Whoever stands ready still does. A little later, for it may go wrong again.
+            self.is_ready_maybe = True
+            self._claim_at = self.clock.now() + int(RETRY_SECONDS[-1] * 1000)
         entry.error = error if isinstance(error, ErrandsError) else _internal(error)
 
-    def _count_try(self, follow_up: FollowUp, error: BaseException) -> None:
-        """A durable input that cannot be decided ends its run, in the end: it must not be tried for
-        ever.
-        """
-        if not follow_up.inbox:
+    def _count_try(self, follow_up: FollowUp | Undecidable, error: BaseException) -> None:
+        """A durable input that cannot be decided must not be tried for ever."""
+        inbox = follow_up.inbox
+        self._at_hand.pop(inbox, None)
+        if not inbox:
             return
         try:
             with self.store.transaction() as transaction:
-                tries = transaction.count_try(follow_up.inbox)
-        except StoreUnavailable:
+                tries = transaction.count_try(inbox)
+        except (StoreUnavailable, StoreConflict):
             tries = 0  # not counted, then: it is tried again all the same
         if tries < TRIES_MAX:
-            again: Input = follow_up
-        elif isinstance(follow_up, Expand):
-            # Many accepted items, of which one is bad: they stay in the inbox, for a better
-            # version.
-            log.error("inbox row %d cannot be expanded", follow_up.inbox, exc_info=error)
-            return
+            self._decide_later(follow_up, tries)
+        elif isinstance(follow_up, Expand | WaitsLeft | Undecidable):
+            # Of no single run (of many items or waits one is bad), or its run cannot even be
+            # ended: it stays in the inbox, where `doctor` sees it, and is tried anew by whoever
+            # takes over from this process.
+            log.error("inbox row %d cannot be decided", inbox, exc_info=error)
         else:
-            reason = f"internal_error: {type(error).__name__}: {error}"
-            log.error("run %d ends: %s", follow_up.run, reason, exc_info=error)
-            again = CancelAsked(follow_up.run, reason, inbox=follow_up.inbox)
-        self._decide_later(again)
+            reason = f"{type(error).__name__}: {error}"
+            log.error("run %d fails: %s", follow_up.run, reason, exc_info=error)
+            self._decide_soon(Undecidable(follow_up.run, reason, inbox), _NO_EVENTS)
 
-    def _decide_later(self, given: Input) -> None:
-        with self._lock:
-            self._rows += 1
-            self._queue.append(Entry(given))
+    def _decide_later(self, follow_up: FollowUp | Undecidable, tries: int) -> None:
+        self._at_hand[follow_up.inbox] = None
+        pause = RETRY_SECONDS[min(max(tries, 1), len(RETRY_SECONDS)) - 1]
+        # What never beats is driven by hand, and nobody would come back later: it goes on at once.
+        due = self.clock.now() + int(pause * 1000) if self.beat_ms else 0
+        heapq.heappush(self._later, (due, follow_up.inbox, follow_up))
+
+    def _take_up_again(self) -> None:
+        now = self.clock.now()
+        while self._later and self._later[0][0] <= now:
+            self._decide_soon(heapq.heappop(self._later)[2], _NO_EVENTS)
+
+    def _decide_soon(self, given: Input, events: dict[EventId, Event]) -> None:
+        if type(given) in FOLLOW_UPS:
+            self._at_hand[cast("FollowUp", given).inbox] = None
+        rows, size = weight(given, self.config, events)
+        self._queue.append(Entry(given, None, rows, size))
 
     def _unavailable(self, batch: list[Entry], error: StoreUnavailable) -> None:
         """Doors are told; what executing runs report is tried again."""
-        told = [entry for entry in batch if isinstance(entry.input, Sent)]
-        self._put_back([entry for entry in batch if not isinstance(entry.input, Sent)])
+        told = [entry for entry in batch if _is_door(entry.input)]
+        self._put_back([entry for entry in batch if not _is_door(entry.input)])
         for entry in told:
             entry.error = Unavailable(
                 f"The store cannot be written: {error}.",
@@ -396,6 +510,20 @@ class Committer:
             self._deliver(self, told, None)
 
 
+def _is_door(given: Input) -> bool:
+    """Did somebody ask for it who can ask again?"""
+    return isinstance(given, Sent | Registered) or (
+        isinstance(given, CancelAsked) and not given.inbox
+    )
+
+
+def _closed() -> Unavailable:
+    return Unavailable(
+        "errands is closed in this process.",
+        hint="Send before the app or its worker stops.",
+    )
+
+
 def _internal(error: BaseException) -> InternalError:
     wrapped = InternalError(
         f"errands could not decide this: {type(error).__name__}: {error}.",
@@ -403,21 +531,6 @@ def _internal(error: BaseException) -> InternalError:
     )
     wrapped.__cause__ = error
     return wrapped
-
-
-def _weight(given: Input) -> tuple[int, int]:
-    """Rows and bytes that it will write, about."""
-    kind = type(given)
-    if kind is StepReturned:
-        return 1, len(cast("StepReturned", given).step.output or b"")
-    if kind is RunReturned:
-        return 3, len(cast("RunReturned", given).output)
-    if kind is Sent:
-        items = cast("Sent", given).items
-        if len(items) == 1:
-            return 2, len(items[0].data)
-        return 2 * len(items), sum(len(item.data) for item in items)
-    return 3, 0
 
 
 def _effects(state: State) -> Effects:

@@ -4,8 +4,10 @@ A thread, because those who wait may be in any loop, or in a plain thread. It wo
 somebody waits; hints make it prompt, and a poll of the store's version makes it right.
 """
 
-import select
+import logging
+import selectors
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +16,15 @@ from errands.executors.watchers import Watchers
 from errands.model.ids import RunId
 from errands.store.interface import Ear, Store, Topic
 
+log = logging.getLogger("errands.listener")
 POLL_SECONDS = 0.02
 PACE_SECONDS = 0.002
 """Least time between two looks, however many hints come; as much again for every PAGE who wait."""
 PAGE = 100
+EVERYBODY_SECONDS = 5.0
+"""How often all who wait look for themselves, should something have been missed here."""
+REST_SECONDS = 1.0
+"""After an error."""
 
 
 class Listener:
@@ -54,19 +61,28 @@ class Listener:
             thread.join()
 
     def _run(self) -> None:
-        ear = self._store.listen(Topic.NEWS)
-        try:
-            while not self._leaving.is_set():
-                self._wanted.wait()
-                self._listen(ear)
-        finally:
-            if ear is not None:
-                ear.close()
-            # Should it have failed: whoever waits next starts another.
-            self._thread = None
+        ear, selector = None, None
+        while not self._leaving.is_set():
+            self._wanted.wait()
+            try:
+                if selector is None:
+                    selector = selectors.DefaultSelector()
+                    if (ear := self._store.listen(Topic.NEWS)) is not None:
+                        selector.register(ear, selectors.EVENT_READ)
+                self._listen(ear, selector)
+            except Exception:
+                log.exception("cannot see what other processes commit; goes on a little later")
+                self._wanted.set()
+                self._leaving.wait(REST_SECONDS)
+        if selector is not None:
+            selector.close()
+        if ear is not None:
+            ear.close()
 
-    def _listen(self, ear: Ear | None) -> None:
+    def _listen(self, ear: Ear | None, selector: selectors.BaseSelector) -> None:
         """Until nobody waits any more."""
+        # Whatever has been missed before: everybody is told once.
+        self._stamps, told_at = {}, time.monotonic()
         seen, is_hinted = -1, False
         while not self._leaving.is_set():
             # Cleared before it is counted who waits: whoever comes meanwhile sets it again.
@@ -74,17 +90,18 @@ class Listener:
             waiting = self._watchers.waiting()
             if not waiting:
                 return
+            if time.monotonic() - told_at > EVERYBODY_SECONDS:
+                self._stamps, told_at = {}, time.monotonic()
             version = self._store.version()
             if version != seen or any(run not in self._stamps for run in waiting):
-                seen = version
                 self._look(waiting)
+                seen = version
             self._leaving.wait(PACE_SECONDS * (1 + len(waiting) // PAGE))
             if ear is None:
                 self._leaving.wait(self.poll_seconds)
                 continue
             # After a hint once more at once: who gave it is quiet for a moment after it.
-            timeout = 0 if is_hinted else self.poll_seconds
-            if is_hinted := bool(select.select([ear], [], [], timeout)[0]):
+            if is_hinted := bool(selector.select(0 if is_hinted else self.poll_seconds)):
                 ear.drain()
 
     def _look(self, waiting: Sequence[RunId]) -> None:

@@ -3,6 +3,7 @@ time.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from errands.clock import Alarm, Alarms, Clock
@@ -37,6 +38,8 @@ class Sweeper:
             keep_runs_ms,
             keep_events_ms,
         )
+        self.on_sweep: Callable[[], None] = lambda: None
+        """Called each time."""
         self._alarm: Alarm | None = None
         self._trim_at = 0
         self._event = EventId(0)
@@ -54,6 +57,7 @@ class Sweeper:
     def _sweep(self) -> None:
         now = self._clock.now()
         self._alarm = self._alarms.call_at(now + min(SWEEP_MS, self._lease_ms // 3), self._sweep)
+        self.on_sweep()
         self.look_for_dead(now)
         if now >= self._trim_at:
             self._trim_at = now + TRIM_MS
@@ -101,5 +105,6 @@ class Sweeper:
         # Behind events that have to stay there may be others that can go.
         self._event = events[-1] if len(events) == PAGE else EventId(0)
         gone = Trim(tuple(runs), tuple(events), now, now - self._keep_runs_ms)
-        is_more = len(runs) == PAGE or len(events) == PAGE or reader.has_expired_dedup(now)
+        # Any run at all: of a few with many rows, a page removes only so many.
+        is_more = bool(runs) or len(events) == PAGE or reader.has_expired_dedup(now)
         return self._committer.submit(gone), is_more

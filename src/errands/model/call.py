@@ -78,7 +78,9 @@ class StepSent(msgspec.Struct, frozen=True, gc=False):
 
 
 class WaitOpened(msgspec.Struct, frozen=True, gc=False):
-    """The run waits durably. `park`: nothing else goes on in it, so the lease is given back too."""
+    """The run waits durably. `park`: nothing else goes on in it, so the lease is given back too,
+    unless another wait is resolved that the run has not seen. Answered by Opened.
+    """
 
     run: RunId
     fence: int
@@ -191,13 +193,14 @@ class Leased(msgspec.Struct, frozen=True, gc=False):
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
-    """The wait stands."""
+    """The wait stands. `parked`: and the lease is given back, as was offered."""
 
     due: int | None
+    parked: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """Ids of what was sent, in order; `first`: whether this very call made it."""
+    """Ids of what was sent, in order: of what a key had been given to before, the first one's."""
 
     ids: tuple[int, ...]
     keys: tuple[str | None, ...]
@@ -218,6 +221,10 @@ class Journal(Protocol):
         """Make it durable; gives the engine's answer. In order: what is submitted first is kept
         first.
         """
+        ...
+
+    def tell(self, report: Report) -> None:
+        """The same, for who does not wait for the answer."""
         ...
 
     def now(self) -> int:

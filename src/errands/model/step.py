@@ -26,6 +26,8 @@ class StepStatus(enum.IntEnum):
     """Still open when its run ended."""
 
 
+RESERVED = "errands/"
+"""How the ids of steps begin that are errands' own; no code may ask for one."""
 UNORDERED = -1
 """The seq of a step that no code will ever see the result of."""
 
@@ -60,7 +62,8 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     match: int
     run: RunId
     step: str
-    at: int
+    number: int
+    """Of its registration, among all waits of the store: it only grows, whatever clocks do."""
     condition: str | None = None
     context: bytes | None = None
     """JSON: the run's own event, where the condition speaks of it."""
@@ -71,6 +74,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     id: int
     event: str
+    """Empty: any event, by its own name. So dynamic names need no shape each."""
     paths: tuple[str, ...] = ()
 
 

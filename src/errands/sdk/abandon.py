@@ -7,7 +7,7 @@ nothing else. The mark is a bit in the object's GC header; `gc.is_finalized` sho
 Where it does not (other builds of Python), or where something foreign stands in the chain, the run
 is not evicted; and if it has to be let go all the same, its tasks are kept, suspended, for good.
 
-See docs/decisions/0020-abandon-without-closing.md.
+See docs/decisions/0006-abandon-without-closing.md.
 """
 
 import asyncio
@@ -57,6 +57,9 @@ def abandon(tasks: Iterable[Task], is_ours: Callable[[Task], bool]) -> None:
     found = _reach(tasks, is_ours)
     for each in found.suspended:
         _mark(each)
+    for timeout in found.timeouts:
+        # Its alarm would keep the task until it rings.
+        timeout.reschedule(None)
     for task in found.tasks:
         _detach(task)
         if not (can_abandon and _is_understood(task)):
@@ -81,6 +84,7 @@ class _Reached:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.suspended: list[Any] = []
+        self.timeouts: list[asyncio.Timeout] = []
 
 
 def _reach(tasks: Iterable[Task], is_ours: Callable[[Task], bool]) -> _Reached:
@@ -107,13 +111,18 @@ def _reach(tasks: Iterable[Task], is_ours: Callable[[Task], bool]) -> _Reached:
             if not _is_suspended(it):
                 continue
             reached.suspended.append(it)
+        elif isinstance(it, asyncio.Timeout) and it.when() is not None and not it.expired():
+            reached.timeouts.append(it)
         todo += _parts(it)
     return reached
 
 
 def _parts(it: Any) -> Iterable[Any]:
-    kind: type[Any] = type(it)
-    if kind in _PARTS_OF or asyncio.isfuture(it) or kind.__name__ in _BETWEEN:
+    kind = cast("type[Any]", type(it))
+    if asyncio.isfuture(it):
+        # A gather's children are in a list of its own.
+        return [*gc.get_referents(it), *getattr(it, "_children", ())]
+    if kind in _PARTS_OF or kind.__name__ in _BETWEEN:
         return gc.get_referents(it)
     if kind is deque:
         return list(it)
@@ -123,7 +132,9 @@ def _parts(it: Any) -> Iterable[Any]:
         return [each for each in it.values() if type(each) not in _CONTAINERS]
     if kind is MethodType or kind is BuiltinMethodType:
         return (it.__self__,)
-    if kind is CellType or kind is functools.partial or kind.__module__ in _HOLDERS:
+    if kind.__module__ in _HOLDERS:
+        return [*gc.get_referents(it), *getattr(it, "__dict__", {}).values()]
+    if kind is CellType or kind is functools.partial:
         return gc.get_referents(it)
     if kind is FunctionType and it.__module__.partition(".")[0] in ("asyncio", "contextlib"):
         return it.__closure__ or ()
@@ -151,7 +162,7 @@ def _is_understood(task: Task) -> bool:
     """Can every link of its chain of awaits be marked?"""
     inner: Any = task.get_coro()
     while True:
-        kind: type[Any] = type(inner)
+        kind = cast("type[Any]", type(inner))
         if kind in _PARTS_OF:
             inner = getattr(inner, _PARTS_OF[kind][2])
         elif kind.__name__ in _BETWEEN:

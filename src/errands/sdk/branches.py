@@ -10,7 +10,8 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from errands.model.errors import DuplicateStep, NestedStep
+from errands.model.errors import DuplicateStep, InvalidConfig, NestedStep
+from errands.model.step import RESERVED
 from errands.sdk.abandon import abandon, can_be_abandoned, context_of
 from errands.sdk.context import BRANCH, SESSION, STEP
 from errands.sdk.threads import Suspend
@@ -44,7 +45,9 @@ class Branches:
     # -- ids -----------------------------------------------------------------------------------
 
     def number(self, id: str) -> tuple[str, bool]:
-        """The step's key, and whether the main branch asks. Raises DuplicateStep, NestedStep."""
+        """The step's key, and whether the main branch asks. Raises DuplicateStep, NestedStep,
+        InvalidConfig.
+        """
         outer = STEP.get()
         if outer is not None:
             raise self._spoil(NestedStep(id, outer[0]))
@@ -52,6 +55,13 @@ class Branches:
         branch = MAIN if task is self.main else self._branch_of(task)
         asked = self._asked.get(id)
         if asked is None:
+            if id.startswith(RESERVED):
+                raise self._spoil(
+                    InvalidConfig(
+                        f"The step id {id!r} is refused: {RESERVED!r} begins those of errands.",
+                        hint="Call it otherwise.",
+                    )
+                )
             if ":" in id:
                 self._check_number(id)
             self._asked[id] = (branch, 1)

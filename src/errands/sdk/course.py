@@ -6,7 +6,7 @@ run fails, whatever its code might make of an exception.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from msgspec.structs import replace
@@ -17,7 +17,6 @@ from errands.model.step import UNORDERED, Step, StepKind, StepStatus
 from errands.sdk.attempt import decode_failure
 from errands.sdk.branches import Branches
 from errands.sdk.lease import Holder, Lease
-from errands.sdk.notes import Notes
 from errands.sdk.replay import Turns
 from errands.sdk.threads import Suspend
 
@@ -34,14 +33,14 @@ class Course:
         journal: Journal,
         lease: Lease,
         branches: Branches,
-        notes: Notes,
+        flush_notes: Callable[[], None],
         holder: Holder,
         *,
         can_stand: bool,
         saves_later: bool,
     ) -> None:
         self.run, self.journal, self.lease = call.run.id, journal, lease
-        self.branches, self.notes = branches, notes
+        self.branches, self.flush_notes = branches, flush_notes
         self.can_stand = can_stand
         """Can its code stand still at a wait? A plain function's thread ends instead."""
         self.saves_later = saves_later

@@ -138,7 +138,7 @@ class Lease:
         """Report this step now, or as soon as the lease is held again."""
         if self.is_parked:
             self._owed.append(step)
-            if self._changing is None:
+            if self._changing is None or self._changing.done():
                 self._begin(self._resume())
         else:
             self._journal.submit(StepReturned(self.run, self.fence, step, self.take_saves()))
@@ -173,6 +173,10 @@ class Lease:
             raise
         if not isinstance(told, Opened):
             self.stay()
+        elif not told.parked:
+            # Another wait is resolved already.
+            self.stay()
+            self._holder.look()
         elif self.fence == fence and self.is_parked:
             self._holder.parked()
         return told
@@ -227,7 +231,9 @@ class Lease:
 
     async def _change(self) -> None:
         """Let what is going on with the lease come to its end, or ask for it."""
-        changing = self._changing or self._begin(self._resume())
+        changing = self._changing
+        if changing is None or changing.done():
+            changing = self._begin(self._resume())
         # Not the asker's own: whoever is cancelled meanwhile must not take the answer along.
         await asyncio.shield(changing)
 

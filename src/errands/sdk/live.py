@@ -53,8 +53,9 @@ class LiveCaller:
         self.value_bytes_max = value_bytes_max
         # Every run begins in this one; not in that of whatever code happened to wake it.
         self.context = contextvars.copy_context()
-        for variable in (SESSION, STEP, BRANCH):
-            self.context.run(variable.set, None)
+        self.context.run(SESSION.set, None)
+        self.context.run(STEP.set, None)
+        self.context.run(BRANCH.set, None)
         self.execute_step: ExecuteStep | None = None
         """Called in place of a step's function, if set: a test harness makes steps fail by it."""
 
@@ -80,23 +81,68 @@ class LiveSession:
         self._is_over = False
         self._failing: asyncio.Task[None] | None = None
         self._lease = Lease(call, journal, self)
-        self._notes = Notes(self.run, self.attempt, journal, self.loop)
-        self._branches = Branches(self.loop, self._lease.spoil, self._more_branches)
-        self._course = Course(
-            call,
-            journal,
-            self._lease,
-            self._branches,
-            self._notes,
-            self,
-            can_stand=definition.is_async,
-            saves_later=definition.durability == "run",
-        )
-        self._calls = Calls(self, definition, caller.functions, caller.steps, caller.execute_step)
+        # Most jobs are one plain call: what steps, threads and notes need is made at the first one.
+        self._notes_made: Notes | None = None
+        self._course_made: Course | None = None
+        self._calls_made: Calls | None = None
         context = caller.context.copy()
         context.run(SESSION.set, self)
         # Not by the loop's factory: an eager one would begin before there is a main task.
-        self._branches.main = asyncio.Task(self._execute(), loop=self.loop, context=context)
+        self._main: asyncio.Task[None] | None = asyncio.Task(
+            self._execute(), loop=self.loop, context=context
+        )
+        if call.steps:
+            self._make_course()
+
+    # -- what it is made of --------------------------------------------------------------------
+
+    @property
+    def _notes(self) -> Notes:
+        if self._notes_made is None:
+            notes = Notes(self.run, self.attempt, self.journal, self.loop)
+            if self._is_over:
+                notes.end()
+            # Threads may come here at the same time: the first one's stands.
+            self._notes_made = self._notes_made or notes
+        return self._notes_made
+
+    @property
+    def _course(self) -> Course:
+        return self._course_made or self._make_course()
+
+    def _make_course(self) -> Course:
+        branches = Branches(self.loop, self._lease.spoil, self._more_branches)
+        branches.main = self._main
+        if self._is_over:
+            branches.drop()
+        self._course_made = Course(
+            self.call,
+            self.journal,
+            self._lease,
+            branches,
+            self._flush_notes,
+            self,
+            can_stand=self.definition.is_async,
+            saves_later=self.definition.durability == "run",
+        )
+        return self._course_made
+
+    @property
+    def _branches(self) -> Branches:
+        return self._course.branches
+
+    @property
+    def _calls(self) -> Calls:
+        if self._calls_made is None:
+            caller = self.caller
+            self._calls_made = Calls(
+                self, self.definition, caller.functions, caller.steps, caller.execute_step
+            )
+        return self._calls_made
+
+    def _flush_notes(self) -> None:
+        if self._notes_made is not None:
+            self._notes_made.flush()
 
     # -- what the runner says ------------------------------------------------------------------
 
@@ -127,7 +173,7 @@ class LiveSession:
     def cancel(self, reason: str) -> None:
         if self._lease.is_dead:
             return
-        main = self._branches.main
+        main = self._main
         is_parked = self._lease.is_parked
         self._lease.cancel(reason)
         if is_parked or not self.definition.is_async or main is None or main.done():
@@ -147,7 +193,7 @@ class LiveSession:
             return
         lease = self._lease
         lease.flush_saves()
-        self._notes.flush()
+        self._flush_notes()
         self.drop()
         await self.journal.submit(Released(self.run, lease.fence, lease.seq, why))
 
@@ -231,8 +277,12 @@ class LiveSession:
     async def _execute(self) -> None:
         try:
             args, kwargs = self.definition.arguments(self.call, self.journal.public_id)
-            output = await self._calls.handler(args, kwargs, self._branches.thread)
-            if (missing := self._course.missing()) is not None:
+            definition = self.definition
+            if definition.is_async and not definition.middleware:
+                output = await definition.handler(*args, **kwargs)
+            else:
+                output = await self._calls.handler(args, kwargs, self._thread)
+            if self._course_made is not None and (missing := self._course.missing()) is not None:
                 raise missing
             what = f"the result of {self.function_id!r}"
             codec = self.definition.result_codec
@@ -253,11 +303,11 @@ class LiveSession:
         elif lease.cancelled is not None or not await lease.regain():
             self._end()
         else:
-            self._notes.flush()
+            self._flush_notes()
             saves = lease.take_saves()
             # What branches still do from here on comes too late.
             lease.die()
-            await self._report(RunReturned(self.run, lease.fence, output, saves))
+            self._report(RunReturned(self.run, lease.fence, output, saves))
 
     async def _failed(self, error: BaseException) -> None:
         lease = self._lease
@@ -269,14 +319,15 @@ class LiveSession:
             error, self.attempt, self.definition.retries, self.journal, self.call.run.retries
         )
         failure = encode_failure(failed(error, self.attempt))
-        self._notes.flush()
+        self._flush_notes()
         saves = lease.take_saves()
         lease.die()
-        await self._report(RunFailed(self.run, lease.fence, failure, retry, lease.seq, saves))
+        self._report(RunFailed(self.run, lease.fence, failure, retry, lease.seq, saves))
 
-    async def _report(self, report: RunReturned | RunFailed) -> None:
+    def _report(self, report: RunReturned | RunFailed) -> None:
+        """The session ends with it, whatever comes of it: nobody waits for an answer."""
         try:
-            await self.journal.submit(report)
+            self.journal.tell(report)
         finally:
             self._end()
 
@@ -285,11 +336,25 @@ class LiveSession:
             return
         self._is_over = True
         self._lease.die()
-        self._course.end()
-        # A branch that nobody waited for: the run is over, nothing of it is kept any more.
-        self._branches.drop()
-        self._notes.end()
+        if self._course_made is not None or (
+            self._main is not None and not self._is_main_running()
+        ):
+            self._course.end()
+            # A branch that nobody waited for: the run is over, nothing of it is kept any more.
+            self._branches.drop()
+        if self._notes_made is not None:
+            self._notes_made.end()
+        # What refers to each other in a circle would have to be found by the garbage collector.
+        self._main = self._course_made = self._calls_made = None
         self.journal.ended(self)
+
+    def _is_main_running(self) -> bool:
+        return self._main is asyncio.current_task()
+
+    @property
+    def _thread(self) -> object:
+        """The branch of a plain function's own thread; an async one needs none."""
+        return None if self.definition.is_async else self._branches.thread
 
     def _more_branches(self) -> None:
         self._course.turns.is_parallel = True

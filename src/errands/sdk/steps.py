@@ -110,8 +110,7 @@ async def _keep(course: Course, step: Step) -> None:
     if course.saves_later:
         lease.saves.append(step)
     else:
-        if course.notes.lines:
-            course.notes.flush()
+        course.flush_notes()
         try:
             answer = await course.journal.submit(StepReturned(course.run, lease.fence, step))
         except ErrandsError:
@@ -135,7 +134,7 @@ async def _keep_failure(
     step = replace(step, seq=lease.seq)
     lease.seq += 1
     told = again(error, step.attempt, retries, course.journal)
-    course.notes.flush()
+    course.flush_notes()
     turns.reserve(step.id)
     course.active += 1
     try:

@@ -80,7 +80,7 @@ async def _open(course: Course, report: WaitOpened) -> None:
     lease, key = course.lease, report.step.id
     is_alone = not (course.active or course.turns.is_parallel or course.waits or course.wakes)
     park = is_alone or not course.can_stand
-    course.notes.flush()
+    course.flush_notes()
     report = msgspec.structs.replace(report, park=park, seq=lease.seq, saves=lease.take_saves())
     course.known[key] = report.step
     if park:
@@ -106,7 +106,7 @@ async def _open(course: Course, report: WaitOpened) -> None:
             course.turns.stir()
     if not isinstance(told, Opened):
         await lease.refused(told)
-    if not course.can_stand:
+    if told.parked and not course.can_stand:
         course.suspend()
 
 
@@ -128,7 +128,7 @@ async def send(course: Course, id: str, items: tuple[NewEvent | NewJob, ...]) ->
             course.journal.now(),
         )  # fmt: skip
         lease.seq += 1
-        course.notes.flush()
+        course.flush_notes()
         turns.reserve(key)
         course.active += 1
         try:

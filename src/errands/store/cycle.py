@@ -29,13 +29,16 @@ class Entry:
 
 class Outcome:
     """A committed batch. `left`: entries that have to be prepared again, because what is registered
-    changed.
+    changed. `changed_elsewhere`: others may have committed since the batch before.
     """
 
-    __slots__ = ("config", "left", "state")
+    __slots__ = ("changed_elsewhere", "config", "left", "state")
 
-    def __init__(self, state: State, config: Config, left: Sequence[Entry]) -> None:
+    def __init__(
+        self, state: State, config: Config, left: Sequence[Entry], changed_elsewhere: bool
+    ) -> None:
         self.state, self.config, self.left = state, config, left
+        self.changed_elsewhere = changed_elsewhere
 
 
 def run_cycle(
@@ -54,7 +57,8 @@ def run_cycle(
     now = clock()
     _prepare(entries, config, now)
     with store.transaction() as transaction:
-        if transaction.changed_elsewhere():
+        changed_elsewhere = transaction.changed_elsewhere()
+        if changed_elsewhere:
             here.known.clear()
             here.settled.clear()
         # Other processes register too: what was prepared with an older version is prepared again.
@@ -72,7 +76,7 @@ def run_cycle(
         transaction.load(wanted, state)
         left = _decide(entries, state)
         transaction.apply(state)
-    return Outcome(state, config, left)
+    return Outcome(state, config, left, changed_elsewhere)
 
 
 def _prepare(entries: Sequence[Entry], config: Config, now: int) -> None:

@@ -23,6 +23,9 @@ from errands.model.step import Step
 from errands.model.timer import Timer
 from errands.model.worker import Worker
 
+TRIES_MAX = 5
+"""Times that a durable input is tried; after that it lies in the inbox, and is not read."""
+
 
 class Transaction(Protocol):
     """One durable transaction; commits when its block ends without an error."""
@@ -199,7 +202,15 @@ class Reader(Protocol):
     def logs(self, id: RunId, after: int, limit: int) -> list[LogLine]: ...
 
     def inbox(self, worker: WorkerId, after: int, limit: int) -> list[FollowUp]:
-        """What this worker (after that id) or anybody has to decide."""
+        """What this worker or anybody has to decide, after that id."""
+        ...
+
+    def inbox_rows(self, worker: WorkerId, after: int, limit: int) -> list[tuple[int, int]]:
+        """The same: id and bytes of each only."""
+        ...
+
+    def follow_ups(self, inbox: Sequence[int]) -> list[FollowUp]:
+        """What lies in these rows of the inbox."""
         ...
 
     def next_timer(self) -> int | None: ...

@@ -85,7 +85,7 @@ def to_step(row: Row) -> Step:
 
 
 def wait_row(w: Wait) -> Row:
-    return (w.match, w.run, w.step, w.at, w.condition, w.context)
+    return (w.match, w.run, w.step, w.number, w.condition, w.context)
 
 
 def timer_row(t: Timer) -> Row:

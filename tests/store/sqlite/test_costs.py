@@ -162,19 +162,20 @@ def test_a_sleep_writes_four_rows_and_three_when_it_ends(bench: Bench) -> None:
     assert bench.writes(RunReturned(run, 2, b"null")) == 2
 
 
-def test_a_wait_for_an_event_writes_four_rows_and_four_when_it_ends(bench: Bench) -> None:
+def test_a_wait_for_an_event_writes_five_rows_and_four_when_it_ends(bench: Bench) -> None:
     run = bench.enqueue()
     step = Step(run, "paid", StepKind.EVENT, StepStatus.WAITING, started_at=NOW)
     shape = ShapeOf("paid", ("data.order",), (7,))
     first = bench.enqueue()
-    # Once for each shape: its row, and the number of the configuration.
+    # Once for each shape: its row, and the number of the configuration. Here and below, once a
+    # batch: how many waits there have been.
     register = WaitOpened(
         first, 1, Step(first, "paid", StepKind.EVENT, StepStatus.WAITING), shape=shape
     )
-    assert bench.writes(register) == 2 + 2
+    assert bench.writes(register) == 2 + 2 + 1
 
     # The step, how it is found, the item parked, a line of history.
-    assert bench.writes(WaitOpened(run, 1, step, shape=shape, park=True)) == 4
+    assert bench.writes(WaitOpened(run, 1, step, shape=shape, park=True)) == 4 + 1
     # The event, and a follow-up for each run that it wakes.
     assert bench.writes(Sent((NewEvent("paid", b'{"order":7}'),))) == 1 + 2
     # For each: the follow-up gone, the wait gone, the step resolved. The parked item leased again.
@@ -283,7 +284,7 @@ def test_deleting_and_loading_by_key_costs_the_same_in_a_large_table(
         WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n LIMIT 20000)
         INSERT INTO dedup(scope, key, ref, expires_at) SELECT 0, 'k' || i, i, i FROM n;
         INSERT INTO ready(lane, class, position, run) SELECT 9, 1, ref, ref FROM dedup;
-        INSERT INTO wait(match, run, step, at) SELECT 9, ref, 'y', 1 FROM dedup;
+        INSERT INTO wait(match, run, step, number) SELECT 9, ref, 'y', 1 FROM dedup;
         INSERT INTO timer(due, run, kind, step) SELECT 9, ref, 1, 'y' FROM dedup;
         INSERT INTO step(run, id, kind, status, attempt, main, started_at, at)
         SELECT 1, key, 1, 0, 0, 1, 1, 1 FROM dedup;

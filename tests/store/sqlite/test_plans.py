@@ -71,6 +71,12 @@ HOT = {
     "list_inbox": "SEARCH inbox USING INDEX inbox_worker (worker=? AND id>?)",
     "load_memo": "SEARCH step USING PRIMARY KEY (run=?)",
     "trim_dedup": "SEARCH dedup USING COVERING INDEX dedup_expires (expires_at<?)",
+    "load_ended": "SEARCH done USING INTEGER PRIMARY KEY (rowid=?)",
+    "load_disposable": "SEARCH child USING COVERING INDEX run_parent (parent=?)",
+    # As for waits: few runs have very many steps.
+    "delete_steps": "SEARCH step USING PRIMARY KEY (run=?)",
+    "delete_history": "SEARCH history USING PRIMARY KEY (run=? AND id=?)",
+    "delete_logs": "SEARCH log USING PRIMARY KEY (run=? AND id=?)",
     "list_expired_runs": "SEARCH done USING INTEGER PRIMARY KEY (rowid<?)",
     "list_expired_events": "SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
 }

@@ -19,7 +19,7 @@ NETWORK_FILE_SYSTEMS = (
 OLDEST_SQLITE = (3, 35, 0)
 
 
-def connect(path: Path, *, is_durable: bool = True) -> sqlite3.Connection:
+def connect(path: Path, *, is_durable: bool = True, cache_kib: int = 2_048) -> sqlite3.Connection:
     """A connection whose transactions are begun and ended by hand. Raises StoreError."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreError(
@@ -35,7 +35,7 @@ def connect(path: Path, *, is_durable: bool = True) -> sqlite3.Connection:
         db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'OFF'}")
         # Larger, and a checkpoint stalls a commit for longer than people notice.
         db.execute("PRAGMA wal_autocheckpoint = 4000")
-        db.execute("PRAGMA cache_size = -16384")
+        db.execute(f"PRAGMA cache_size = -{cache_kib}")
         db.execute("PRAGMA temp_store = MEMORY")
     except sqlite3.DatabaseError as error:
         raise StoreError(

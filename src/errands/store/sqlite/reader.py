@@ -23,7 +23,7 @@ from errands.model.timer import Timer
 from errands.model.worker import Worker
 from errands.store import rows
 from errands.store.filters import run_filters
-from errands.store.interface import ReadyLane, RunFilter, RunRow, StoreFacts
+from errands.store.interface import TRIES_MAX, ReadyLane, RunFilter, RunRow, StoreFacts
 from errands.store.queries import Queries
 from errands.store.sqlite.turnstile import MAIN, turnstile
 
@@ -119,10 +119,16 @@ class SqliteReader:
     # -- what is to be done --------------------------------------------------------------------
 
     def inbox(self, worker: WorkerId, after: int, limit: int) -> list[FollowUp]:
-        asked = {"worker": worker, "after": after, "limit": limit}
+        return self.follow_ups([id for id, _ in self.inbox_rows(worker, after, limit)])
+
+    def inbox_rows(self, worker: WorkerId, after: int, limit: int) -> list[tuple[int, int]]:
+        asked = {"worker": worker, "after": after, "tries": TRIES_MAX, "limit": limit}
+        return [(id, size) for id, size in self._all(self._queries["list_inbox"], asked)]
+
+    def follow_ups(self, inbox: Sequence[int]) -> list[FollowUp]:
         return [
             replace(_follow_up.decode(body), inbox=id)
-            for id, body in self._all(self._queries["list_inbox"], asked)
+            for id, body in self._named("load_follow_ups", _json(inbox))
         ]
 
     def next_timer(self) -> int | None:

@@ -35,6 +35,24 @@ LEDGER = (
     "CREATE TABLE IF NOT EXISTS "
     "migration(number INTEGER PRIMARY KEY, name TEXT, checksum TEXT, at TEXT)"
 )
+TRIM_ROWS = 5_000
+"""Steps, history and log lines that one transaction of retention removes at most."""
+UNAVAILABLE = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    )
+)
+"""What may pass by itself, or when somebody looks after disk and file. All else is about the batch:
+a value too large, an integer that overflows.
+"""
+WRITER_CACHE_KIB, READER_CACHE_KIB = 8_192, 2_048
 SIZES = (256, 64, 16, 4, 1)
 """Rows of one statement: few texts, so that all stay prepared."""
 _json = msgspec.json.Encoder().encode
@@ -50,7 +68,7 @@ class SqliteStore:
         self.turnstile = turnstile(self.path)
         self.queries = Queries(PACKAGE)
         self._is_durable = is_durable
-        self._db = self._connect()
+        self._db = self._connect(WRITER_CACHE_KIB)
         try:
             self._migrate(may_migrate)
         except BaseException:
@@ -79,9 +97,10 @@ class SqliteStore:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailable(str(error)) from error
         except sqlite3.Error as error:
+            # The low byte; above it stands which kind of it.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in UNAVAILABLE:
+                raise StoreUnavailable(str(error)) from error
             raise StoreConflict(f"{type(error).__name__}: {error}") from error
         except OverflowError as error:
             raise StoreConflict(str(error)) from error
@@ -130,7 +149,9 @@ class SqliteStore:
             for statement in _statements(migration.sql):
                 db.execute(statement)
             if migration.number == 1:
-                db.execute("INSERT INTO meta(name, value) VALUES ('config_version', 1)")
+                db.execute(
+                    "INSERT INTO meta(name, value) VALUES ('config_version', 1), ('last_wait', 0)"
+                )
                 db.execute(
                     "INSERT INTO meta(name, value) VALUES ('key', ?)", (secrets.token_bytes(32),)
                 )
@@ -173,8 +194,8 @@ class SqliteStore:
 
     # -- its end, and forks --------------------------------------------------------------------
 
-    def _connect(self) -> sqlite3.Connection:
-        return connect(self.path, is_durable=self._is_durable)
+    def _connect(self, cache_kib: int = READER_CACHE_KIB) -> sqlite3.Connection:
+        return connect(self.path, is_durable=self._is_durable, cache_kib=cache_kib)
 
     def close(self) -> None:
         self._is_open = False
@@ -194,7 +215,7 @@ class SqliteStore:
         """The child's store stays closed: it opens one of its own."""
         is_wanted = self._is_open and not is_child
         if is_wanted:
-            self._db, self._watch = self._connect(), self._connect()
+            self._db, self._watch = self._connect(WRITER_CACHE_KIB), self._connect()
             self._seen[0] = 0
         self.reader.resume(self._connect() if is_wanted else None)
         self._watch_lock.release()
@@ -221,6 +242,8 @@ class SqliteTransaction:
     ) -> None:
         self._db, self._queries, self._seen = db, queries, seen
         self._is_node_dead = is_node_dead
+        self._last_wait = 0
+        """As it was loaded."""
 
     def changed_elsewhere(self) -> bool:
         # Inside the write transaction, so that nobody can come between looking and deciding.
@@ -278,6 +301,8 @@ class SqliteTransaction:
     # -- load ----------------------------------------------------------------------------------
 
     def load(self, needs: Needs, state: State) -> None:
+        # Not only for those who register waits: events are told what came before them.
+        state.last_wait = self._last_wait = int(self._all("load_meta", "last_wait")[0][0])
         self._load_events(needs, state)
         self._load_workers(needs, state)
         self._load_claimable(needs, state)
@@ -288,12 +313,15 @@ class SqliteTransaction:
             for row in self._all("load_runs", _json(list(needs.runs))):
                 run = rows.Run(*row)
                 state.runs[run.id] = run
+        if needs.ended:
+            for (id,) in self._all("load_ended", _json(list(needs.ended))):
+                state.ended[id] = None
         if needs.inbox:
             for (id,) in self._all("load_inbox", _json(list(needs.inbox))):
                 state.inbox[id] = None
         for lane in needs.lanes:
-            if lane in state.here.serves and self._all("load_busy_lane", lane):
-                state.busy_lanes[lane] = None
+            if lane in state.here.serves and (found := self._all("load_busy_lane", lane)):
+                state.busy_lanes[lane] = found[0][0]
 
     def _load_items(self, needs: Needs, state: State) -> None:
         known, now = state.here.known, state.items.now
@@ -309,6 +337,9 @@ class SqliteTransaction:
                 now[row[0]] = item = rows.to_item(row)
                 if item.place == Place.RUNNING and item.worker == state.here.worker:
                     known[item.run] = item
+                elif item.place == Place.PARKED:
+                    # It may be woken: whom would it pass?
+                    needs.lanes[item.function] = None
 
     def _load_events(self, needs: Needs, state: State) -> None:
         if needs.events:
@@ -397,6 +428,8 @@ class SqliteTransaction:
         put("update_steps", state.steps.updated(), rows.step_change)
         put("delete_waits", list(state.wait_rows.gone), tuple)
         put("insert_waits", list(state.wait_rows.added.values()), rows.wait_row)
+        if state.last_wait != self._last_wait:
+            self._all("put_last_wait", state.last_wait)
         put("delete_timers", list(state.timers.gone), rows.timer_row)
         put("insert_timers", list(state.timers.added), rows.timer_row)
         put("insert_done", state.done, rows.done_row)
@@ -443,11 +476,19 @@ class SqliteTransaction:
 
     def _trim(self, gone: Trimmed) -> None:
         if gone.runs:
-            ids = _json(gone.runs)
-            for name in ("runs", "done", "steps", "history", "logs", "progress", "labels"):
-                self._all(f"delete_{name}", ids)
+            self._trim_runs(gone.runs)
         if gone.events:
             self._all("delete_events", _json(gone.events))
         self._all("trim_dedup", gone.dedup_before)
         self._all("trim_workers", gone.workers_before)
         self._all("trim_beats_of_gone")
+
+    def _trim_runs(self, runs: Sequence[RunId]) -> None:
+        ids = _json([run for (run,) in self._all("load_disposable", _json(runs))])
+        left = TRIM_ROWS
+        for name in ("steps", "history", "logs"):
+            left -= self._db.execute(self._queries[f"delete_{name}"], (ids, left)).rowcount
+        # What is left over comes in the next page: until then the runs themselves stay.
+        if left > 0:
+            for name in ("runs", "done", "progress", "labels"):
+                self._all(f"delete_{name}", ids)

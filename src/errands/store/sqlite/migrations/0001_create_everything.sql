@@ -2,7 +2,8 @@
 -- Payloads are blobs of JSON, checked at the door. No foreign keys: rows that belong together are
 -- written in one transaction, and trimmed in one.
 
--- 'config_version' is read by every cycle; 'key' is the installation's secret for public ids.
+-- 'config_version' and 'last_wait' (how many waits were ever registered) are read by every cycle; 'key' is the
+-- installation's secret for public ids.
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE worker(
@@ -15,7 +16,7 @@ CREATE TABLE beat(worker INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (wor
 CREATE TABLE function(
   id INTEGER PRIMARY KEY, app TEXT NOT NULL, slug TEXT NOT NULL, config BLOB NOT NULL, retired INTEGER NOT NULL,
   UNIQUE (app, slug));
--- By which values waits for an event are looked up.
+-- By which values waits for an event are looked up. event: '' is any, by its own name.
 CREATE TABLE shape(id INTEGER PRIMARY KEY, event TEXT NOT NULL, paths BLOB NOT NULL);
 
 CREATE TABLE event(
@@ -31,6 +32,7 @@ CREATE TABLE run(
   retries BLOB);
 CREATE INDEX run_function ON run(function, id);
 CREATE INDEX run_event ON run(event) WHERE event IS NOT NULL;
+CREATE INDEX run_parent ON run(parent) WHERE parent IS NOT NULL;
 CREATE TABLE done(
   run INTEGER PRIMARY KEY, function INTEGER NOT NULL, status INTEGER NOT NULL CHECK (status IN (3, 4, 5)),
   at INTEGER NOT NULL, keep_until INTEGER NOT NULL, output BLOB NOT NULL, attempt INTEGER NOT NULL,
@@ -63,7 +65,7 @@ CREATE TABLE step(
 -- Results that the run has not seen: open steps, and those resolved while it executes.
 CREATE INDEX step_unseen ON step(run) WHERE seq IS NULL;
 CREATE TABLE wait(
-  match INTEGER NOT NULL, run INTEGER NOT NULL, step TEXT NOT NULL, at INTEGER NOT NULL, condition TEXT, context BLOB,
+  match INTEGER NOT NULL, run INTEGER NOT NULL, step TEXT NOT NULL, number INTEGER NOT NULL, condition TEXT, context BLOB,
   PRIMARY KEY (match, run, step)) WITHOUT ROWID;
 
 CREATE TABLE history(

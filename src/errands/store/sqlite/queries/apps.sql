@@ -1,8 +1,8 @@
 -- name: load_meta
 SELECT value FROM meta WHERE name = ? ORDER BY name;
 
--- name: put_meta
-INSERT INTO meta(name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+-- name: put_last_wait
+UPDATE meta SET value = ? WHERE name = 'last_wait';
 
 -- name: bump_config_version
 UPDATE meta SET value = value + 1 WHERE name = 'config_version';

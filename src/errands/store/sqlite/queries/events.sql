@@ -17,8 +17,8 @@ ON CONFLICT (scope, key) DO UPDATE SET ref = excluded.ref, expires_at = excluded
 
 -- name: trim_dedup
 -- A few at a time: retention never holds the writer for long. Those that expire with the 1,000th go too.
-DELETE FROM dedup WHERE expires_at <= min(?1 - 1, coalesce(
-  (SELECT expires_at FROM dedup ORDER BY expires_at LIMIT 1 OFFSET 999), ?1 - 1));
+DELETE FROM dedup WHERE expires_at <= min(? - 1, coalesce(
+  (SELECT expires_at FROM dedup ORDER BY expires_at LIMIT 1 OFFSET 999), 9223372036854775807));
 
 -- name: first_expired_dedup
 SELECT expires_at FROM dedup WHERE expires_at < ? ORDER BY expires_at LIMIT 1;

@@ -30,8 +30,8 @@ INSERT INTO ready(lane, class, position, run) VALUES (?, ?, ?, ?);
 DELETE FROM ready WHERE (lane, class, position) IN (SELECT column1, column2, column3 FROM (VALUES (?, ?, ?)));
 
 -- name: load_busy_lane
--- Is anybody ready in this lane?
-SELECT 1 FROM ready WHERE lane = ? ORDER BY class LIMIT 1;
+-- Is anybody ready in this lane? The most urgent class.
+SELECT class FROM ready WHERE lane = ? ORDER BY class LIMIT 1;
 
 -- name: load_lanes
 -- The lanes in which somebody is ready: one step in the index for each, however many stand in it.

@@ -56,8 +56,22 @@ LEFT JOIN done ON done.run = run.id
 LEFT JOIN progress ON progress.run = run.id
 WHERE run.id IN (SELECT value FROM json_each(?)) ORDER BY run.id;
 
+-- name: load_ended
+SELECT run FROM done WHERE run IN (SELECT value FROM json_each(?)) ORDER BY run;
+
 -- name: list_expired_runs
-SELECT run FROM done WHERE run < :before AND keep_until <= :now ORDER BY run LIMIT :limit;
+-- Not those that a run which has not ended was started by: its failure handler asks what it was given.
+SELECT run FROM done
+WHERE run < :before AND keep_until <= :now
+  AND NOT EXISTS (SELECT 1 FROM run AS child JOIN item ON item.run = child.id WHERE child.parent = done.run)
+ORDER BY run LIMIT :limit;
+
+-- name: load_disposable
+-- Looked at again: since they were listed, somebody may have been started by one.
+SELECT run FROM done
+WHERE run IN (SELECT value FROM json_each(?))
+  AND NOT EXISTS (SELECT 1 FROM run AS child JOIN item ON item.run = child.id WHERE child.parent = done.run)
+ORDER BY run;
 
 -- name: delete_runs
 DELETE FROM run WHERE id IN (SELECT value FROM json_each(?));
@@ -66,13 +80,16 @@ DELETE FROM run WHERE id IN (SELECT value FROM json_each(?));
 DELETE FROM done WHERE run IN (SELECT value FROM json_each(?));
 
 -- name: delete_steps
-DELETE FROM step WHERE run IN (SELECT value FROM json_each(?));
+DELETE FROM step WHERE (run, id) IN (
+  SELECT run, id FROM step WHERE run IN (SELECT value FROM json_each(?)) LIMIT ?);
 
 -- name: delete_history
-DELETE FROM history WHERE run IN (SELECT value FROM json_each(?));
+DELETE FROM history WHERE (run, id) IN (
+  SELECT run, id FROM history WHERE run IN (SELECT value FROM json_each(?)) LIMIT ?);
 
 -- name: delete_logs
-DELETE FROM log WHERE run IN (SELECT value FROM json_each(?));
+DELETE FROM log WHERE (run, id) IN (
+  SELECT run, id FROM log WHERE run IN (SELECT value FROM json_each(?)) LIMIT ?);
 
 -- name: delete_progress
 DELETE FROM progress WHERE run IN (SELECT value FROM json_each(?));

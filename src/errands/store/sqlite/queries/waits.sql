@@ -1,12 +1,12 @@
 -- name: insert_waits
-INSERT INTO wait(match, run, step, at, condition, context) VALUES (?, ?, ?, ?, ?, ?);
+INSERT INTO wait(match, run, step, number, condition, context) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: delete_waits
 DELETE FROM wait WHERE (match, run, step) IN (SELECT column1, column2, column3 FROM (VALUES (?, ?, ?)));
 
 -- name: load_waits
 -- A page of those that wait under one key, after a position.
-SELECT match, run, step, at, condition, context FROM wait
+SELECT match, run, step, number, condition, context FROM wait
 WHERE match = :match AND (run, step) > (:run, :step) ORDER BY run, step LIMIT :limit;
 
 -- name: insert_timers
