@@ -188,7 +188,7 @@ def work(options: Options, ready: Callable[[], None] = lambda: None) -> int:
     finally:
         backend.close()
     log.info("stopped")
-    return 0
+    return FAILED if backend.is_broken else 0
 
 
 def collect_rarely() -> None:
@@ -213,6 +213,7 @@ async def _work(
     app: App, backend: "Reporting", url: str, options: Options, ready: Callable[[], None]
 ) -> None:
     told = asyncio.Event()
+    backend.on_broken = told.set
     hurry = asyncio.Event()
     with _signals(asyncio.get_running_loop(), told, hurry):
         async with app.worker(concurrency=options.settings.concurrency):
@@ -278,7 +279,16 @@ def _signals(
 
 
 class Reporting(Embedded):
-    """Says which runs have ended, at log level DEBUG."""
+    """Says which runs have ended, at log level DEBUG; and that nothing can be committed any more."""
+
+    is_broken = False
+    on_broken: Callable[[], None] = staticmethod(lambda: None)
+
+    def broke(self) -> None:
+        super().broke()
+        log.critical("this worker cannot commit any more, and ends: see the error above")
+        self.is_broken = True
+        self.on_broken()
 
     @property
     def executing(self) -> list[Any]:
