@@ -279,7 +279,7 @@ def _signals(
 
 
 class Reporting(Embedded):
-    """Says which runs have ended, at log level DEBUG; and that nothing can be committed any more."""
+    """Says which runs have ended, at log level DEBUG; and when no more can be committed."""
 
     is_broken = False
     on_broken: Callable[[], None] = staticmethod(lambda: None)

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from errands.engine import advance, cancel, decide, decision, ingest, lease, wait
+from errands.engine import advance, cancel, decide, decision, ingest, lease, liveness, wait
 from errands.engine.cancel import cancel_asked
 from errands.engine.decision import Decision
 from errands.engine.input import CancelAsked, Sent, WorkerLost
@@ -109,6 +109,13 @@ def cancelled_run_goes_on() -> Generator[None]:
         return without(decided, RunFinished) if is_running else decided
 
     with rule(CancelAsked, lenient):
+        yield
+
+
+@planted
+def takeover_revives_what_has_just_ended() -> Generator[None]:
+    """Of what a dead worker held, the rows as loaded count, not what the batch has decided since."""
+    with patch.object(liveness, "_held", lambda worker, state: state.held.get(worker, ())):
         yield
 
 

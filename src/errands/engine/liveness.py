@@ -25,6 +25,7 @@ from errands.engine.transition import (
     WorkerKept,
 )
 from errands.model.call import KEPT, NOT_KNOWN
+from errands.model.ids import WorkerId
 from errands.model.item import Item
 from errands.model.run import Failure, Moment, Record, RunStatus
 from errands.model.worker import WorkerState
@@ -41,6 +42,12 @@ def beat(input: Beat, state: State) -> Decision:
     return Decision(KEPT, (BeatKept(worker.id, state.now),))
 
 
+def _held(worker: WorkerId, state: State) -> list[Item]:
+    """What it holds still: an earlier input of the batch may have ended, parked or taken a run."""
+    loaded = (state.items.get(item.run) for item in state.held.get(worker, ()))
+    return [item for item in loaded if item is not None and item.worker == worker]
+
+
 def worker_left(input: WorkerLeft, state: State) -> Decision:
     worker = state.workers.get(input.worker)
     if worker is None or worker.state != WorkerState.ALIVE:
@@ -49,7 +56,7 @@ def worker_left(input: WorkerLeft, state: State) -> Decision:
         WorkerKept(replace(worker, state=WorkerState.LEFT)),
         InboxFreed(worker.id),
     ]
-    transitions += [ItemMoved(readied(item, state)) for item in state.held.get(worker.id, ())]
+    transitions += [ItemMoved(readied(item, state)) for item in _held(worker.id, state)]
     return Decision(KEPT, transitions)
 
 
@@ -62,7 +69,7 @@ def worker_lost(input: WorkerLost, state: State) -> Decision:
         WorkerKept(replace(worker, state=WorkerState.DEAD)),
         InboxFreed(worker.id),
     ]
-    for item in state.held.get(worker.id, ()):
+    for item in _held(worker.id, state):
         transitions += _taken_over(item, input.why, state)
     return Decision(KEPT, transitions)
 
