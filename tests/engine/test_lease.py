@@ -13,6 +13,7 @@ from errands.model.call import (
     Again,
     Leased,
     Parked,
+    ProgressMade,
     Released,
     Report,
     Resumed,
@@ -240,3 +241,11 @@ def test_a_worker_that_leaves_gives_back_what_it_held() -> None:
     lost(batch, batch.item(worker=OTHER))
     batch.decide(WorkerLeft(OTHER))
     assert (batch.item_now().place, batch.item_now().crashes) == (Place.READY, 0)
+
+
+@pytest.mark.parametrize(("fence", "is_kept"), [(3, True), (2, False)])
+def test_progress_of_an_earlier_lease_is_refused(fence: int, is_kept: bool) -> None:
+    batch = Batch()
+    batch.item(fence=3)
+    batch.decide(ProgressMade(RUN, fence, 50.0, "half"))
+    assert (RUN in batch.state.progress) is is_kept

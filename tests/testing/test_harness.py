@@ -698,3 +698,20 @@ async def test_a_step_error_is_seen_by_the_function() -> None:
         await order.enqueue()
         await harness.finish()
         assert harness.run(order).result == "declined"
+
+
+async def test_a_rule_about_a_step_that_never_comes_is_told() -> None:
+    app = App("typo")
+
+    @app.job
+    async def job() -> int:
+        return await step.run("right", int)
+
+    async def misspelt() -> None:
+        async with Harness(app) as harness:
+            harness.fail_step(job, "wrong")
+            await job.enqueue()
+            await harness.finish()
+
+    with pytest.raises(AssertionError, match="'wrong' of 'job'"):
+        await misspelt()

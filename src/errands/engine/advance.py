@@ -18,6 +18,8 @@ from errands.engine.transition import (
 )
 from errands.model.call import (
     KEPT,
+    LEASE_LOST,
+    RUN_IS_OVER,
     Logged,
     ProgressMade,
     Refused,
@@ -139,8 +141,9 @@ def run_failed(report: RunFailed, state: State) -> Decision:
 
 
 def progress_made(report: ProgressMade, state: State) -> Decision:
-    if state.items.get(report.run) is None:
-        return Decision(KEPT)
+    item = state.items.get(report.run)
+    if item is None or item.fence != report.fence:
+        return Decision(RUN_IS_OVER if item is None else LEASE_LOST)
     progress = Progress(report.run, report.percent, report.note, state.now)
     return Decision(KEPT, (ProgressKept(progress),))
 

@@ -147,7 +147,10 @@ class RunFailed(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProgressMade(msgspec.Struct, frozen=True, gc=False):
+    """How far the run says it is: by who holds its lease, or held it last."""
+
     run: RunId
+    fence: int
     percent: float | None
     note: str | None
 

@@ -99,7 +99,9 @@ class LiveSession:
     @property
     def _notes(self) -> Notes:
         if self._notes_made is None:
-            notes = Notes(self.run, self.attempt, self.journal, self.loop)
+            notes = Notes(
+                self.run, self.attempt, self.journal, self.loop, lambda: self._lease.fence
+            )
             if self._is_over:
                 notes.end()
             # Threads may come here at the same time: the first one's stands.

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 from errands.model.call import Journal, Logged, ProgressMade
 from errands.model.errors import Unavailable
@@ -16,8 +17,14 @@ class Notes:
     """Collects them and writes many at once, at the latest with what the run reports next."""
 
     def __init__(
-        self, run: RunId, attempt: int, journal: Journal, loop: asyncio.AbstractEventLoop
+        self,
+        run: RunId,
+        attempt: int,
+        journal: Journal,
+        loop: asyncio.AbstractEventLoop,
+        fence: Callable[[], int],
     ) -> None:
+        self._fence = fence
         self._run, self._attempt, self._journal, self._loop = run, attempt, journal, loop
         self._lock = threading.Lock()
         self._progress: tuple[float | None, str | None] | None = None
@@ -64,7 +71,7 @@ class Notes:
             if lines:
                 self._journal.submit(Logged(lines))
             if progress is not None:
-                self._journal.submit(ProgressMade(self._run, *progress))
+                self._journal.submit(ProgressMade(self._run, self._fence(), *progress))
         except Unavailable:
             # A thread that outlives its run, and the app: there is no place left to write to.
             return

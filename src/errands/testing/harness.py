@@ -66,11 +66,17 @@ class Harness:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        unmet = self._open.rules.unmet
         try:
             await self._open.stop()
         finally:
             self._backend = None
             self._exit.close()
+        if unmet and error[0] is None:
+            raise AssertionError(
+                f"The test made steps fail, or faked them, that never came: {', '.join(unmet)}. "
+                "Look for a misspelt id."
+            )
 
     @property
     def _open(self) -> Inline:

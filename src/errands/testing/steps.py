@@ -40,6 +40,18 @@ class StepRules:
         self._started = started
         self._fails: dict[tuple[str, str], deque[BaseException]] = {}
         self._fakes: dict[tuple[str, str], object] = {}
+        self._met: dict[tuple[str, str], None] = {}
+        """Steps that have come to execution."""
+
+    @property
+    def unmet(self) -> list[str]:
+        """Rules about steps that never came: misspelt, most often."""
+        asked = dict.fromkeys([*self._fails, *self._fakes])
+        return [
+            f"{step!r} of {function!r}"
+            for function, step in asked
+            if (function, step) not in self._met
+        ]
 
     def fail(self, function: str, step: str, times: int, error: BaseException) -> None:
         self._fails.setdefault((function, step), deque()).extend([error] * times)
@@ -53,6 +65,7 @@ class StepRules:
         """In place of `call`: see `LiveCaller.execute_step`."""
         self._started(session.run, key)
         rule = (session.function_id, key)
+        self._met[rule] = None
         if errors := self._fails.get(rule):
             # One and the same error may be raised many times: not with the stack of the last time.
             raise errors.popleft().with_traceback(None)

@@ -195,7 +195,7 @@ class SqliteReader:
 
 def _run_row(row: rows.Row, config: Config) -> RunRow:
     (id, function, event, parent, place, updated_at, started_at, attempt, due, status, ended_at,
-     done_started, output, percent, note) = row  # fmt: skip
+     done_started, output, percent, note, progressed_at) = row  # fmt: skip
     state: JobState
     if status is not None:
         state = "completed" if status == RunStatus.COMPLETED else "failed"
@@ -208,7 +208,7 @@ def _run_row(row: rows.Row, config: Config) -> RunRow:
         function=config.functions[function],
         status=state,
         created_at=id_time(id),
-        updated_at=ended_at or updated_at or id_time(id),
+        updated_at=ended_at or max(updated_at or id_time(id), progressed_at or 0),
         started_at=started_at if status is None else done_started,
         ended_at=ended_at,
         is_cancelled=status == RunStatus.CANCELLED,

@@ -39,7 +39,7 @@ ON CONFLICT (run) DO UPDATE SET percent = excluded.percent, note = excluded.note
 -- Newest first. Without a filter each is NULL.
 SELECT run.id, run.function, run.event, run.parent,
   item.place, item.updated_at, item.started_at, coalesce(item.attempt, done.attempt), item.due,
-  done.status, done.at, done.started_at, done.output, progress.percent, progress.note
+  done.status, done.at, done.started_at, done.output, progress.percent, progress.note, progress.at
 FROM run
 LEFT JOIN item ON item.run = run.id
 LEFT JOIN done ON done.run = run.id
