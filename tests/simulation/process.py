@@ -117,6 +117,7 @@ class Process(Embedded):
         self.when_crashed()
 
     def clean_up(self) -> None:
+        self._pid = 0  # nothing is left to be closed when the interpreter ends
         self.loop.kill()
         self.loop.bury()
         if hasattr(self, "store") and not self._is_closed:
