@@ -32,7 +32,7 @@ from errands.sdk.app import App
 from errands.sdk.backend import DEFAULT_URL
 from errands.settings import Settings, settings_from
 from errands.store.cycle import Entry
-from errands.store.open import open_store, sqlite_path
+from errands.store.open import check_folder, open_store
 
 log = logging.getLogger("errands.worker")
 HURRY_SECONDS = 5.0
@@ -81,7 +81,7 @@ def run_worker(
     options = Options(target, store, settings, is_verbose)
     _check_target(target)
     if store is not None:
-        sqlite_path(store)
+        check_folder(store)
     configure_logging(is_verbose=is_verbose)
     if _positive(processes, "processes") > 1:
         log.warning(
@@ -132,7 +132,7 @@ def load_app(target: str) -> App:
         found = getattr(found, part)
     if not isinstance(found, App):
         raise InvalidConfig(
-            f"{target} is no App but a {type(found).__name__}.",
+            f"{target} is no App; its type is {type(found).__name__}.",
             hint="Name the object that was made with App(…).",
         )
     return found
@@ -181,6 +181,8 @@ def work(options: Options, ready: Callable[[], None] = lambda: None) -> int:
     app = load_app(options.target)
     collect_rarely()
     url = options.store or app.url or os.environ.get("ERRANDS_URL") or DEFAULT_URL
+    if url != DEFAULT_URL:
+        check_folder(url)
     backend = Reporting(lambda: open_store(url), app, options.settings)
     try:
         with app.use_backend(backend), asyncio.Runner(loop_factory=_loop_factory()) as runner:

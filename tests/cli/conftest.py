@@ -82,7 +82,7 @@ class Process:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/store/errands.db"
+    return f"sqlite:///{tmp_path}/errands.db"
 
 
 @pytest.fixture

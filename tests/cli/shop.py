@@ -52,6 +52,14 @@ def flaky(folder: str) -> str:
     return "now"
 
 
+@app.job(retries=0)
+async def shout(text: str) -> None:
+    """Has this text wherever a run has words of its own."""
+    progress.set(50, text)
+    logging.getLogger("shop").warning(text)
+    raise ValueError(text)
+
+
 @app.job
 async def nap() -> None:
     await step.sleep("night", "8h")

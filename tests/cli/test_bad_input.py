@@ -30,7 +30,7 @@ def refused(answer: Answer, *names: str) -> None:
         (["worker", "nowhere:app"], ["no module 'nowhere'"]),
         (["worker", "tests.nowhere:app"], ["no module 'tests.nowhere'"]),
         (["worker", "tests.cli.shop:nothing"], ["no 'nothing'", "tests.cli.shop:app"]),
-        (["worker", "tests.cli.shop:add"], ["no App", "App(…)"]),
+        (["worker", "tests.cli.shop:add"], ["is no App; its type is", "App(…)"]),
         (["worker", "tests.cli.shop:app", "--processes", "0"], ["processes", "0"]),
         (["worker", "tests.cli.shop:app", "--processes", "two"], ["--processes"]),
         (["worker", "tests.cli.shop:app", "--concurrency", "0"], ["concurrency", "0"]),
@@ -39,8 +39,8 @@ def refused(answer: Answer, *names: str) -> None:
         (["worker", "tests.cli.shop:app", "--nope"], ["--nope"]),
         (["migrate", "--store", "sqlite://x.db"], ["sqlite://x.db", "sqlite:///"]),
         (["runs", "wat"], ["wat"]),
-        (["runs", "list", "--status", "odd"], ["--status", "odd"]),
-        (["runs", "list", "--limit", "0"], ["--limit"]),
+        (["runs", "list", "--status", "odd"], ["'--status': 'odd' is not", "runs list --help"]),
+        (["runs", "list", "--limit", "0"], ["--limit", "1. `errands runs list --help`"]),
         (["runs", "list", "--limit", "many"], ["--limit", "integer"]),
         (["runs", "show"], ["ID"]),
         (["runs", "cancel"], ["ID"]),
@@ -60,13 +60,13 @@ def test_a_wrong_command_line_is_refused(
 def test_a_store_that_is_not_there_is_not_made(
     errands: Errands, tmp_path: Path, arguments: list[str]
 ) -> None:
-    refused(errands(*arguments), f"no store at {tmp_path}/store/errands.db", "ERRANDS_URL")
-    assert not (tmp_path / "store").exists()
+    refused(errands(*arguments), f"no store at {tmp_path}/errands.db", "ERRANDS_URL")
+    assert not (tmp_path / "errands.db").exists()
 
 
 def test_migrate_check_makes_no_store_either(errands: Errands, tmp_path: Path) -> None:
-    refused(errands("migrate", "--check"), f"no store at {tmp_path}/store/errands.db")
-    assert not (tmp_path / "store").exists()
+    refused(errands("migrate", "--check"), f"no store at {tmp_path}/errands.db")
+    assert not (tmp_path / "errands.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,23 @@ def test_migrate_check_makes_no_store_either(errands: Errands, tmp_path: Path) -
 )
 def test_an_id_that_is_none_is_refused(errands: Errands, arguments: list[str]) -> None:
     errands("migrate")
-    refused(errands(*arguments), "'X' is no id of this store")
+    refused(errands(*arguments), "'X' is no id of this store. `errands runs list` shows")
+
+
+@pytest.mark.parametrize("tag", ["foo", "=foo", ""])
+def test_a_tag_without_key_and_value_is_refused(errands: Errands, tag: str) -> None:
+    errands("migrate")
+    refused(errands("runs", "list", "--tag", tag), f"{tag!r} is no KEY=VALUE")
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["worker", "tests.cli.shop:app"]], ids=" ".join)
+def test_a_folder_that_is_missing_is_not_made(
+    errands: Errands, tmp_path: Path, command: list[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/no/such/errands.db"
+    for answer in (errands(*command, "--store", url), errands(*command, ERRANDS_URL=url)):
+        refused(answer, f"no folder {tmp_path}/no/such", "mkdir -p")
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_function_that_is_not_registered_is_refused(errands: Errands) -> None:

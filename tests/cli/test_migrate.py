@@ -10,7 +10,7 @@ Errands = Callable[..., Answer]
 
 
 def test_migrate_makes_the_store(errands: Errands, tmp_path: Path) -> None:
-    path = tmp_path / "store" / "errands.db"
+    path = tmp_path / "errands.db"
     assert errands("migrate").json == {"store": str(path), "made": True, "migrated": True}
     assert path.is_file()
 
@@ -53,7 +53,7 @@ def test_an_old_store_is_not_read_but_the_way_out_is_told(errands: Errands, tmp_
 def test_store_goes_before_the_environment(errands: Errands, tmp_path: Path) -> None:
     errands("migrate", "--store", f"sqlite:///{tmp_path}/given.db")
     assert (tmp_path / "given.db").exists()
-    assert not (tmp_path / "store").exists()
+    assert not (tmp_path / "errands.db").exists()
 
 
 def test_without_a_word_the_store_is_in_the_current_folder(

@@ -117,6 +117,48 @@ def test_text_of_users_is_shown_as_it_is(on_terminal: OnTerminal, sending: Sendi
     assert "[red]no[/red]" in on_terminal("runs", "show", job.id, NO_COLOR="1")
 
 
+def test_words_of_users_do_not_steer_the_terminal(
+    on_terminal: OnTerminal, start: Start, sending: Sending
+) -> None:
+    nasty = "\x1b]0;owned\x07\x1b[2J\x9b5m\r\u202e"
+    with sending():
+        job = sync(shop.shout.enqueue(nasty))
+        cancelled = sync(shop.nap.with_options(delay="8h").enqueue())
+        sync(cancelled.cancel(reason=nasty))
+    worker = start("-v")
+    worker.wait_line("failed")
+    worker.stop()
+
+    shown = on_terminal("runs", "list") + on_terminal("runs", "show", job.id, "--logs")
+
+    for word in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\u202e"):
+        assert word not in shown
+    assert "\\x1b]0;owned" in shown
+
+
+def test_a_list_fits_80_columns(on_terminal: OnTerminal, start: Start, sending: Sending) -> None:
+    with sending():
+        jobs = [sync(shop.shout.enqueue("a long story " * 20)), sync(shop.nap.enqueue())]
+    worker = start("-v")
+    worker.wait_line("failed")
+    worker.stop()
+
+    shown = plain(on_terminal("runs", "list", NO_COLOR="1", COLUMNS="80"))
+
+    lines = shown.splitlines()
+    assert len(lines) == 1 + len(jobs)
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[1] for line in lines[1:]] == ["shop/nap", "shop/shout"]
+    assert lines[2].rstrip().endswith("…")
+
+
+def test_a_narrow_list_keeps_ids_and_names_whole(on_terminal: OnTerminal, sending: Sending) -> None:
+    with sending():
+        job = sync(shop.add.enqueue(1))
+    shown = plain(on_terminal("runs", "list", NO_COLOR="1", COLUMNS="30"))
+    assert shown.splitlines()[1].split() == [job.id, "shop/add", "pending"]
+
+
 def test_help_lists_the_commands(errands: Errands) -> None:
     answer = errands("--help")
     assert answer.code == 0

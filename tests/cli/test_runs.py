@@ -281,7 +281,7 @@ def test_ctrl_c_ends_a_command_that_waits_for_its_turn(
 ) -> None:
     with sending():
         job = sync(shop.add.enqueue(1))
-    gate = turnstile(tmp_path / "store" / "errands.db")
+    gate = turnstile(tmp_path / "errands.db")
     gate.enter()
     try:
         command = subprocess.Popen(

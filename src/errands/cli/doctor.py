@@ -11,7 +11,7 @@ def doctor(store: Store = None, json: Json = False) -> None:
 
     from errands.cli import examine
     from errands.cli.connection import check_exists, open_existing, store_url
-    from errands.cli.output import console, is_for_people, print_json
+    from errands.cli.output import console, is_for_people, print_json, printable
     from errands.model.errors import InvalidConfig, StoreError
     from errands.settings import settings_from
 
@@ -35,9 +35,9 @@ def doctor(store: Store = None, json: Json = False) -> None:
         for finding in findings:
             mark = "[green]ok[/]     " if finding.ok else "[bold red]problem[/]"
             out.print(f"{mark}  [bold]{finding.check:<9}[/]", end=" ")
-            out.print(finding.finding, markup=False)
+            out.print(printable(finding.finding), markup=False)
             if finding.fix is not None:
-                out.print(f"{'':<18} → {finding.fix}", markup=False)
+                out.print(f"{'':<18} → {printable(finding.fix)}", markup=False)
         rows = ", ".join(f"{count:,} {place}" for place, count in counts.items())
         out.print(f"[dim]rows     {rows}[/]" if rows else "")
     else:

@@ -80,10 +80,15 @@ def run(arguments: list[str]) -> int:
 
 
 def _tell(error: Exception) -> int:
+    from errands.cli.output import printable
+
     # By shape: which classes typer raises differs between its versions.
     usage = getattr(error, "format_message", None)
     if usage is not None:
-        print(f"Error: {usage()} `errands --help` lists what there is.", file=sys.stderr)
+        # What checks the values adds words of its own.
+        what = printable(usage()).replace(": Value error, ", ": ").rstrip(".")
+        command = getattr(getattr(error, "ctx", None), "command_path", "errands")
+        print(f"Error: {what}. `{command} --help` lists what there is.", file=sys.stderr)
         return BAD_INPUT
     if type(error).__name__ == "Abort":
         return INTERRUPTED
@@ -91,9 +96,10 @@ def _tell(error: Exception) -> int:
     from errands.model.errors import ErrandsError, InvalidConfig
 
     if isinstance(error, ErrandsError):
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {printable(str(error))}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, InvalidConfig) else FAILED
-    print(f"Error: {type(error).__name__}: {error}. ERRANDS_DEBUG=1 shows where.", file=sys.stderr)
+    what = printable(f"{type(error).__name__}: {error}")
+    print(f"Error: {what}. ERRANDS_DEBUG=1 shows where.", file=sys.stderr)
     return FAILED
 
 

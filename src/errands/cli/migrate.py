@@ -20,7 +20,8 @@ def migrate(
     from errands.cli.connection import open_existing, store_url
     from errands.cli.output import is_for_people, print_json
     from errands.model.errors import MigrationNeeded
-    from errands.store.open import open_store, sqlite_path
+    from errands.sdk.backend import DEFAULT_URL
+    from errands.store.open import check_folder, open_store, sqlite_path
 
     url = store_url(store)
     path = sqlite_path(url).absolute()
@@ -34,6 +35,8 @@ def migrate(
             if check:
                 raise
     if not is_current:
+        if url != DEFAULT_URL:
+            check_folder(url)
         with closing(open_store(url)):
             pass
     if is_for_people(json):

@@ -3,14 +3,27 @@
 from typing import Any
 
 import msgspec
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from errands.cli.output import COLOURS, clock_time, console
+from errands.cli.output import (
+    COLOURS,
+    all_printable,
+    clock_time,
+    console,
+    printable,
+    short_time,
+)
 from errands.clock import SystemClock
 from errands.model.duration import format_ms
 
+HEADER = ("RUN", "FUNCTION", "STATUS", "CREATED", "TOOK")
+COLUMNS_MIN = HEADER.index("STATUS") + 1
+GAP = 2
+REMARK_MIN = 6
+"""Columns below which a remark says nothing: "100 %" and a letter."""
 BAR = 32
 """Width of the waterfall."""
 STEP_COLOURS = {"completed": "green", "failed": "red", "retrying": "yellow", "waiting": "cyan"}
@@ -31,25 +44,45 @@ def print_list(found: list[dict[str, Any]], limit: int) -> None:
     if not found:
         out.print("No runs.")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("RUN", no_wrap=True)
-    table.add_column("FUNCTION")
-    table.add_column("STATUS", no_wrap=True)
-    table.add_column("CREATED", no_wrap=True)
-    table.add_column("TOOK", justify="right", no_wrap=True)
-    table.add_column("")
-    for run in found:
-        table.add_row(
-            run["id"],
-            escape(f"{run['app']}/{run['function']}"),
-            _coloured(_word(run)),
-            clock_time(run["createdAt"]),
-            _took(run["startedAt"], run["endedAt"], now),
-            escape(_remark(run)),
-        )
+    shown = [all_printable(run) for run in found]
+    rows = [_row(run, now) for run in shown]
+    widths = [max(map(cell_len, column)) for column in zip(HEADER, *rows, strict=True)]
+    # Ids and names are there to be copied, so they are never cut. The remark takes what room is
+    # left; without any, the times are left out too, the less needed first.
+    count = len(HEADER)
+    while count > COLUMNS_MIN and _width(widths[:count]) > out.width:
+        count -= 1
+    room = out.width - _width(widths[:count]) - GAP
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for name in HEADER[:count]:
+        table.add_column(name, no_wrap=True, justify="right" if name == "TOOK" else "left")
+    if room >= REMARK_MIN:
+        table.add_column("", no_wrap=True)
+    for run, row in zip(shown, rows, strict=True):
+        cells = [escape(cell) for cell in row[:count]]
+        cells[HEADER.index("STATUS")] = _coloured(_word(run))
+        remark = Text(_remark(run))
+        remark.truncate(max(0, room), overflow="ellipsis")
+        table.add_row(*cells, *([remark] if room >= REMARK_MIN else []))
+    # A terminal that is too narrow breaks the lines itself.
+    out.width = max(out.width, _width(widths[:count]))
     out.print(table)
     if len(found) == limit:
         out.print(f"[dim]Older ones: errands runs list --before {found[-1]['id']}[/]")
+
+
+def _width(widths: list[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _row(run: dict[str, Any], now: int) -> tuple[str, ...]:
+    return (
+        run["id"],
+        f"{run['app']}/{run['function']}",
+        _word(run),
+        short_time(run["createdAt"], now),
+        _took(run["startedAt"], run["endedAt"], now),
+    )
 
 
 def _took(start: int | None, end: int | None, now: int) -> str:
@@ -58,11 +91,15 @@ def _took(start: int | None, end: int | None, now: int) -> str:
 
 def _remark(run: dict[str, Any]) -> str:
     if run["error"] is not None:
-        return run["error"].splitlines()[0]
+        return _first_line(run["error"])
     if run["cancelled"] is not None:
-        return run["cancelled"]
+        return _first_line(run["cancelled"])
     percent = "" if run["progress"] is None else f"{run['progress']:.0f} %"
-    return " ".join(part for part in (percent, run["message"]) if part)
+    return _first_line(" ".join(part for part in (percent, run["message"]) if part))
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 # -- one run ---------------------------------------------------------------------------------------
@@ -70,6 +107,9 @@ def _remark(run: dict[str, Any]) -> str:
 
 def print_run(run: dict[str, Any]) -> None:
     out, now = console(), SystemClock().now()
+    # Values are shown as JSON, which has escapes of its own.
+    values = {name: run[name] for name in ("input", "result")}
+    run = all_printable(run) | values
     out.print(
         f"[bold]{run['id']}[/]  {escape(run['app'])}/{escape(run['function'])}"
         f"  {_coloured(_word(run))}"
@@ -115,7 +155,7 @@ def _facts(run: dict[str, Any], now: int) -> list[tuple[str, str]]:
 
 
 def _value(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
+    text = printable(msgspec.json.encode(value).decode())
     return text if len(text) <= VALUE_MAX else f"{text[:VALUE_MAX]}… (all of it: --json)"
 
 

@@ -54,9 +54,11 @@ def list_runs(
     from errands.store.interface import RunFilter
 
     with reading(store) as reader:
+        if tag is not None:
+            _check_tag(tag)
         if function is not None:
             _check_function(function, reader)
-        older_than = None if before is None else _parse("--before", before, reader)
+        older_than = None if before is None else _parse(before, reader)
         asked = RunFilter(function, status and status.value, tag, older_than, limit)
         found = [describe(row, reader) for row in reader.runs(asked)]
     if is_for_people(json):
@@ -123,19 +125,22 @@ def cancel(
         typer.echo(f"Run {id} was over already: {word}. Nothing is changed.")
 
 
-def _parse(what: str, id: str, reader: "Reader") -> "RunId":
+def _parse(id: str, reader: "Reader") -> "RunId":
+    from errands.model.errors import InvalidConfig
     from errands.model.ids import RunId, parse_id
 
     number = parse_id(id, reader.key())
     if number is None:
-        raise typer.BadParameter(f"{id!r} is no id of this store.", param_hint=what)
+        raise InvalidConfig(
+            f"{id!r} is no id of this store.", hint="`errands runs list` shows the ids."
+        )
     return RunId(number)
 
 
 def _find(id: str, reader: "Reader") -> "RunRow":
     from errands.model.errors import ErrandsError
 
-    row = reader.run(_parse("ID", id, reader))
+    row = reader.run(_parse(id, reader))
     if row is None:
         raise ErrandsError(
             f"There is no run {id} any more.",
@@ -144,12 +149,24 @@ def _find(id: str, reader: "Reader") -> "RunRow":
     return row
 
 
+def _check_tag(tag: str) -> None:
+    from errands.model.errors import InvalidConfig
+
+    name, is_there, _ = tag.partition("=")
+    if not (name and is_there):
+        raise InvalidConfig(f"--tag: {tag!r} is no KEY=VALUE.", hint="For example --tag tenant=t1.")
+
+
 def _check_function(name: str, reader: "Reader") -> None:
+    from errands.model.errors import InvalidConfig
+
     known = sorted(
         f"{function.app}/{function.config.slug}" for function in reader.config().functions.values()
     )
     if not any(name in (one, one.partition("/")[2]) for one in known):
-        raise typer.BadParameter(
-            f"no function {name!r}; there are {', '.join(known) or 'none yet'}.",
-            param_hint="--function",
+        raise InvalidConfig(
+            f"--function: there is no function {name!r} in this store.",
+            hint=f"There are {', '.join(known)}."
+            if known
+            else "There is none at all yet: a worker, or whoever sends first, registers them.",
         )

@@ -21,6 +21,19 @@ def sqlite_path(url: str) -> Path:
     return Path(rest[1:])
 
 
+def check_folder(url: str) -> None:
+    """Whether a store can be made there: a folder that is missing may be a slip. Raises
+    InvalidConfig.
+    """
+    folder = sqlite_path(url).absolute().parent
+    if not folder.is_dir():
+        raise InvalidConfig(
+            f"There is no folder {folder} for the store.",
+            hint=f"Make it (mkdir -p {folder}), or say another place: --store sqlite:///path, or "
+            "ERRANDS_URL.",
+        )
+
+
 def open_store(url: str, *, migrate: bool = True, is_durable: bool = True) -> Store:
     """Open it, creating or migrating it first if need be. Raises InvalidConfig, MigrationNeeded,
     StoreError.

@@ -291,7 +291,7 @@ class SqliteTransaction:
                 return node
         raise StoreError(
             f"{NODES} processes use this store already.",
-            hint="Use fewer, or PostgreSQL for that many.",
+            hint="End some: `errands doctor` shows who uses it.",
         )
 
     def count_try(self, inbox: int) -> int:
