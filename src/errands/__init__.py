@@ -16,12 +16,12 @@ from errands.model.errors import NonRetriableError as NonRetriableError
 from errands.model.errors import NotInRun as NotInRun
 from errands.model.errors import ResultMismatch as ResultMismatch
 from errands.model.errors import ResultTimeout as ResultTimeout
-from errands.model.errors import RetryAfterError as RetryAfterError
 from errands.model.errors import StepError as StepError
 from errands.model.errors import StoreError as StoreError
 from errands.model.errors import Unavailable as Unavailable
 from errands.model.errors import ValueNotStorable as ValueNotStorable
 from errands.model.errors import ValueTooLarge as ValueTooLarge
+from errands.model.retry_after import RetryAfterError as RetryAfterError
 from errands.sdk.app import App as App
 from errands.sdk.context import Run as Run
 from errands.sdk.context import current_run as current_run

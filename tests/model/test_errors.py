@@ -11,12 +11,12 @@ from errands.model.errors import (
     InvalidConfig,
     JobFailed,
     NestedStep,
-    RetryAfterError,
     StepError,
     Unavailable,
     ValueNotStorable,
     ValueTooLarge,
 )
+from errands.model.retry_after import RetryAfterError
 from errands.model.run import Failure
 
 DECLINED = Failure("CardDeclined", "no funds", "Traceback …", bases=("PaymentError", "Exception"))

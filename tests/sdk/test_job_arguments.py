@@ -105,8 +105,19 @@ def test_positional_only_and_keyword_only_are_respected() -> None:
 def test_arguments_of_the_wrong_type_are_refused(
     args: tuple[Any, ...], kwargs: dict[str, Any], name: str
 ) -> None:
-    with pytest.raises(ValueNotStorable, match=f"The argument '{name}' of job 'report'"):
+    with pytest.raises(ArgumentsRefused, match=f"The argument '{name}' of job 'report'"):
         of(report).store(args, kwargs)
+
+
+def test_a_refused_argument_tells_both_types_and_the_signature() -> None:
+    def pay(order_id: str, cents: int = 0) -> None: ...
+
+    with pytest.raises(ArgumentsRefused) as caught:
+        of(pay).store(("o1", "many"), {})
+
+    message = str(caught.value)
+    assert "'cents' of job 'pay' is annotated int; a str does not fit" in message
+    assert "pay(order_id: str, cents: int = 0)" in message
 
 
 def test_what_has_no_annotation_takes_json_only() -> None:
@@ -224,5 +235,5 @@ def test_a_partial_is_a_job_too() -> None:
 
     assert new_job(job, ("r1",), {}).data == b'{"report_id":"r1"}'
     assert job("r1") == "r1 3 None"
-    with pytest.raises(ValueNotStorable, match="'report_id'"):
+    with pytest.raises(ArgumentsRefused, match="'report_id'"):
         new_job(job, (3,), {})

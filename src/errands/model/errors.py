@@ -1,7 +1,6 @@
 """What can go wrong, as a user meets it. Users raise the first two, errands the others."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from errands.model.run import Failure
@@ -9,17 +8,6 @@ from errands.model.run import Failure
 
 class NonRetriableError(Exception):
     """Raise it: do not try again."""
-
-
-class RetryAfterError(Exception):
-    """Raise it: try again, at that time (or after that duration: "10m", a timedelta)."""
-
-    def __init__(self, message: str, retry_after: str | timedelta | datetime) -> None:
-        super().__init__(message, retry_after)
-        self.retry_after = retry_after
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class ErrandsError(Exception):
@@ -103,7 +91,8 @@ class EventRefused(ErrandsError, ValueError):
 
 
 class ArgumentsRefused(ErrandsError, TypeError):
-    """At enqueue, bind or invoke: arguments that the job's signature does not take.
+    """At enqueue, bind or invoke: arguments that the job's signature does not take, or not with the
+    type that it says.
 
     Nothing was accepted.
     """

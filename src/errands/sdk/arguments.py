@@ -81,7 +81,12 @@ class Arguments:
         parts: list[bytes] = []
         for name, value in given.items():
             argument = known[name]
-            parts.append(argument.key + argument.codec.store(value, argument.what, limit_bytes)[0])
+            try:
+                stored, _ = argument.codec.store(value, argument.what, limit_bytes)
+            except ValueNotStorable as error:
+                self._refuse(argument, value, error)
+                raise
+            parts.append(argument.key + stored)
         data = b"{" + b",".join(parts) + b"}"
         if len(data) > limit_bytes:
             raise ValueTooLarge(
@@ -134,6 +139,17 @@ class Arguments:
                 f"Job {self._job_id!r}: {error}.",
                 hint=f"Its signature is {self._job_id}{self.signature}.",
             ) from None
+
+    def _refuse(self, argument: _Argument, value: object, error: ValueNotStorable) -> None:
+        """What has an annotation is of the wrong type; what has none is no JSON, as it says."""
+        why, hint = error.__cause__, argument.codec.hint
+        if why is None or hint is Any:
+            return
+        raise ArgumentsRefused(
+            f"T{argument.what[1:]} is annotated {name_of(hint)}; a {type(value).__name__} does "
+            f"not fit: {why}.",
+            hint=f"Its signature is {self._job_id}{self.signature}.",
+        ) from error
 
     def _resolve(self) -> dict[str, _Argument]:
         hints = hints_of(self._function, *self.signature.parameters)

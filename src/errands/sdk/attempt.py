@@ -2,14 +2,15 @@
 
 import logging
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
 from errands.model.call import Again, Journal
 from errands.model.duration import parse_duration
-from errands.model.errors import ErrandsError, NonRetriableError, RetryAfterError, StepError
+from errands.model.errors import ErrandsError, NonRetriableError, StepError
 from errands.model.function import RetryPolicy
+from errands.model.retry_after import RetryAfterError
 from errands.model.run import Failure
 from errands.sdk.event import unix_ms
 from errands.sdk.failure import failure_of
@@ -21,19 +22,54 @@ decode_failure: Final = msgspec.json.Decoder(Failure).decode
 decode_policy: Final = msgspec.json.Decoder(RetryPolicy).decode
 
 
-def failed(error: BaseException, attempt: int) -> Failure:
-    """The error as it is kept. attempt: the one that failed, from 0."""
-    return failure_of(_only(error), attempts=attempt + 1)
+class Judged(NamedTuple):
+    """An attempt that failed."""
+
+    failure: Failure
+    """Its error as it is kept."""
+    encoded: bytes
+    again: Again
 
 
-def again(
+def judge(
     error: BaseException,
     attempt: int,
     retries: Retries,
     journal: Journal,
     override: bytes | None = None,
+) -> Judged:
+    """Why an attempt (from 0) failed, and what that says about the next one.
+
+    override: JSON RetryPolicy of the run, where it has its own.
+
+    The user's code has a say in it (`delay=`, the error itself). Where that fails, there is no
+    further attempt, and its own error is the one that is kept: a run without an end would be worse.
+    """
+    try:
+        told = _again(error, attempt, retries, journal, override)
+        failure = _failed(error, attempt)
+        return Judged(failure, encode_failure(failure), told)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # whatever it is, it must not take the run's end along
+        if broken.__context__ is None and broken is not error:
+            broken.__context__ = error
+        failure = _failed(broken, attempt)
+        told = Again(retries.policy, attempt, 0.0, is_final=True)
+        return Judged(failure, encode_failure(failure), told)
+
+
+def _failed(error: BaseException, attempt: int) -> Failure:
+    return failure_of(_only(error), attempts=attempt + 1)
+
+
+def _again(
+    error: BaseException,
+    attempt: int,
+    retries: Retries,
+    journal: Journal,
+    override: bytes | None,
 ) -> Again:
-    """When to try again. override: JSON RetryPolicy of the run, where it has its own."""
     error = _only(error)
     policy = retries.policy if override is None else decode_policy(override)
     is_final = _is_final(error) or retries.gives_up_on(error)

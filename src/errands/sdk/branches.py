@@ -7,6 +7,7 @@ branches order is not certain, so there it may not.
 import asyncio
 import concurrent.futures
 import contextvars
+import unicodedata
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,6 +18,9 @@ from errands.sdk.context import BRANCH, SESSION, STEP
 from errands.sdk.threads import Suspend
 
 MAIN = 0
+ID_LENGTH_MAX = 512
+_UNFIT = ("Cc", "Cs")
+"""Categories of characters that no id may have."""
 
 
 class Branches:
@@ -55,13 +59,7 @@ class Branches:
         branch = MAIN if task is self.main else self._branch_of(task)
         asked = self._asked.get(id)
         if asked is None:
-            if id.startswith(RESERVED):
-                raise self._spoil(
-                    InvalidConfig(
-                        f"The step id {id!r} is refused: {RESERVED!r} begins those of errands.",
-                        hint="Call it otherwise.",
-                    )
-                )
+            self._check_id(id)
             if ":" in id:
                 self._check_number(id)
             self._asked[id] = (branch, 1)
@@ -74,6 +72,25 @@ class Branches:
         if key in self._asked:
             raise self._spoil(DuplicateStep(key))
         return key, branch == MAIN
+
+    def _check_id(self, id: object) -> None:
+        if not isinstance(id, str):
+            why = "it is no string"
+        elif not 0 < len(id) <= ID_LENGTH_MAX:
+            why = f"it has {len(id):,} characters" if id else "it is empty"
+        elif not id.isprintable() and any(unicodedata.category(c) in _UNFIT for c in id):
+            why = "it has a control character, or half a surrogate pair"
+        elif id.startswith(RESERVED):
+            why = f"{RESERVED!r} begins those of errands"
+        else:
+            return
+        raise self._spoil(
+            InvalidConfig(
+                f"The step id {id!r:.80} is refused: {why}.",
+                hint=f"An id is 1 to {ID_LENGTH_MAX} characters of plain text, "
+                'e.g. "charge" or f"charge-{order_id}".',
+            )
+        )
 
     def _check_number(self, id: str) -> None:
         """A step that is called what another one is numbered would share what is remembered."""

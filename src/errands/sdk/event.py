@@ -435,7 +435,9 @@ def _object(name: str, what: str, value: object) -> bytes:
             value if isinstance(value, dict) else dict(cast("Mapping[str, Any]", value))
         )
     except NOT_STORABLE as error:
-        raise _refused(f"{name}: {what}", error) from error
+        raise EventRefused(
+            f"Event {name!r}: {what} cannot be stored as JSON: {error}.", hint="Nothing was sent."
+        ) from error
 
 
 def _refuse(why: str) -> EventRefused:

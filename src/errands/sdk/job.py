@@ -41,11 +41,14 @@ from errands.sdk.failure import Failure
 from errands.sdk.function import add_failure_handler, check_takes, define, id_of
 from errands.sdk.options import EnqueueOptions, FunctionOptions, Timeouts, retries_of
 from errands.sdk.owner import Owner
+from errands.sdk.text import storable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
+REASON_LENGTH_MAX = 2_000
+"""Longer reasons of a cancellation are cut."""
 _read_failure = msgspec.json.Decoder(run.Failure).decode
 
 
@@ -165,9 +168,14 @@ class Job(Generic[R_co]):
                 view = await backend.changed(before, None)
 
     async def cancel(self, *, reason: str | None = None) -> None:
-        """It ends as cancelled; of a finished job nothing is changed. Raises JobNotFound."""
+        """It ends as cancelled; of a finished job nothing is changed. Raises JobNotFound.
+
+        reason: cut at 2,000 characters.
+        """
         backend = await self._app.connected()
-        await backend.cancel(self._id, reason)
+        await backend.cancel(
+            self._id, None if reason is None else storable(reason, REASON_LENGTH_MAX)
+        )
 
     def __repr__(self) -> str:
         return f"Job({self._id!r})"
@@ -342,10 +350,10 @@ def _blank(app: str, function: str, options: EnqueueOptions) -> NewJob:
         raise InvalidConfig(
             f"with_options: at {at!r} is refused.", hint="Pass a datetime with a time zone."
         )
-    if key is not None and not _is_short_text(key):
+    if key is not None and not (_is_short_text(key) and key.isprintable()):
         raise InvalidConfig(
             f"with_options: idempotency_key {key!r:.60} is refused.",
-            hint=f"It is a string of 1 to {NAME_LENGTH_MAX} characters.",
+            hint=f"It is a string of 1 to {NAME_LENGTH_MAX} printable characters.",
         )
     timeouts = options.get("timeouts") or Timeouts()
     return NewJob(

@@ -8,18 +8,20 @@ given back and the coroutine stays, until its run wakes or it is dropped and lat
 import asyncio
 import concurrent.futures
 import contextvars
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import msgspec
 
-from errands.model.call import Call, Journal, Refused, Released, RunFailed, RunReturned
+from errands.model.call import Again, Call, Journal, Refused, Released, RunFailed, RunReturned
 from errands.model.event import NewEvent
 from errands.model.function import FunctionKind
 from errands.model.job import NewJob
+from errands.model.run import Failure
 from errands.model.step import ShapeOf, Step, StepKind
-from errands.sdk.attempt import again, encode_failure, failed
+from errands.sdk.attempt import encode_failure, judge
 from errands.sdk.branches import Branches
 from errands.sdk.calling import Calls, ExecuteStep
 from errands.sdk.codec import Codec
@@ -35,6 +37,7 @@ from errands.sdk.threads import Suspend
 from errands.sdk.waits import send, wait
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class LiveCaller:
@@ -296,7 +299,10 @@ class LiveSession:
         except BaseException as error:  # SystemExit too: one run does not end the worker
             await self._failed(error)
         else:
-            await self._returned(stored)
+            try:
+                await self._returned(stored)
+            except BaseException as broken:
+                self._break_off(broken)
 
     async def _returned(self, output: bytes) -> None:
         lease = self._lease
@@ -312,19 +318,44 @@ class LiveSession:
             self._report(RunReturned(self.run, lease.fence, output, saves))
 
     async def _failed(self, error: BaseException) -> None:
+        try:
+            await self._tell_failure(error)
+        except BaseException as broken:
+            self._break_off(broken)
+
+    async def _tell_failure(self, error: BaseException) -> None:
         lease = self._lease
         error = lease.mistake or error
         if isinstance(error, Suspend) or lease.cancelled is not None or not await lease.regain():
             self._end()
             return
-        retry = again(
+        _, failure, retry = judge(
             error, self.attempt, self.definition.retries, self.journal, self.call.run.retries
         )
-        failure = encode_failure(failed(error, self.attempt))
         self._flush_notes()
         saves = lease.take_saves()
         lease.die()
         self._report(RunFailed(self.run, lease.fence, failure, retry, lease.seq, saves))
+
+    def _break_off(self, broken: BaseException) -> None:
+        """How the run ended could not be told. It ends all the same: nobody else looks after it."""
+        lease = self._lease
+        if isinstance(broken, KeyboardInterrupt):
+            self.drop()
+            raise broken
+        if lease.is_dead or lease.is_parked or lease.cancelled is not None:
+            self._end()
+            return
+        logger.error("The end of run %s failed.", self.public_id, exc_info=broken)
+        failure = Failure(
+            "InternalError", "How the run ended could not be told.", code="internal_error"
+        )
+        retry = Again(self.definition.retries.policy, self.attempt, 0.0, is_final=True)
+        saves = lease.take_saves()
+        lease.die()
+        self._report(
+            RunFailed(self.run, lease.fence, encode_failure(failure), retry, lease.seq, saves)
+        )
 
     def _report(self, report: RunReturned | RunFailed) -> None:
         """The session ends with it, whatever comes of it: nobody waits for an answer."""

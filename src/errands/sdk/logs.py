@@ -3,6 +3,7 @@
 import logging
 
 from errands.sdk.context import SESSION, STEP
+from errands.sdk.text import storable
 
 TEXT_MAX = 8_192
 """Longer lines are cut."""
@@ -21,7 +22,7 @@ class RunHandler(logging.Handler):
             self.handleError(record)
             return
         step = STEP.get()
-        session.log(record.levelno, text[:TEXT_MAX], step)
+        session.log(record.levelno, storable(text, TEXT_MAX), step)
 
 
 _handler = RunHandler()

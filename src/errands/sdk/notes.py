@@ -8,9 +8,12 @@ from errands.model.call import Journal, Logged, ProgressMade
 from errands.model.errors import Unavailable
 from errands.model.ids import RunId
 from errands.model.run import LogLine
+from errands.sdk.text import storable
 
 PROGRESS_SECONDS = 0.1
 LOG_SECONDS = 0.5
+MESSAGE_MAX = 1_000
+"""Longer messages of progress are cut."""
 
 
 class Notes:
@@ -28,6 +31,7 @@ class Notes:
         self._run, self._attempt, self._journal, self._loop = run, attempt, journal, loop
         self._lock = threading.Lock()
         self._progress: tuple[float | None, str | None] | None = None
+        self._told: tuple[float | None, str | None] | None = None
         self._is_over = False
         self.lines: list[LogLine] = []
 
@@ -45,11 +49,12 @@ class Notes:
 
     def set_progress(self, percent: float | None, note: str | None) -> None:
         """The latest value wins. Not after the run's end: then it says nothing any more."""
+        told = (percent, None if note is None else storable(note, MESSAGE_MAX))
         with self._lock:
-            if self._is_over:
+            if self._is_over or told == self._told:
                 return
             is_first = self._progress is None
-            self._progress = (percent, note)
+            self._progress = self._told = told
         if is_first:
             self._soon(PROGRESS_SECONDS)
 

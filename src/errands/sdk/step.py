@@ -356,7 +356,7 @@ class Progress:
     def track(self, items: Any, *, total: int | None = None, message: str | None = None) -> Any:
         """Iterate and report: `for row in progress.track(rows)`.
 
-        total: needed where `len()` is not known.
+        total: needed where `len()` is not known; without it there is only the message.
         """
         count = len(items) if total is None and hasattr(items, "__len__") else total
         return (
@@ -366,6 +366,7 @@ class Progress:
         )
 
     def _track(self, items: Iterable[T], total: int | None, message: str | None) -> Iterator[T]:
+        self._tell_start(total, message)
         for n, item in enumerate(items, 1):
             yield item
             self._tell(n, total, message)
@@ -373,15 +374,22 @@ class Progress:
     async def _track_async(
         self, items: AsyncIterable[T], total: int | None, message: str | None
     ) -> AsyncIterator[T]:
+        self._tell_start(total, message)
         n = 0
         async for item in items:
             yield item
             n += 1
             self._tell(n, total, message)
 
+    def _tell_start(self, total: int | None, message: str | None) -> None:
+        if total is None:
+            self._tell(0, None, message)
+
     def _tell(self, n: int, total: int | None, message: str | None) -> None:
         if total:
             self.set(100 * n / total, message)
+        elif total is None and message is not None and (session := SESSION.get()) is not None:
+            session.set_progress(None, message)
 
 
 step: Final[Step] = Step()

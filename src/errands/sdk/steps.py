@@ -10,7 +10,7 @@ from errands.model.call import KEPT, Retry, StepFailed, StepReturned
 from errands.model.errors import ErrandsError, StepError
 from errands.model.run import Failure
 from errands.model.step import Step, StepKind, StepStatus
-from errands.sdk.attempt import again, encode_failure, failed
+from errands.sdk.attempt import judge
 from errands.sdk.calling import Calls
 from errands.sdk.codec import Codec
 from errands.sdk.context import STEP
@@ -130,18 +130,15 @@ async def _keep_failure(
     lease, turns = course.lease, course.turns
     if lease.is_out:
         await lease.again()
-    failure = failed(error, step.attempt)
+    failure, encoded, told = judge(error, step.attempt, retries, course.journal)
+    course.flush_notes()
     step = replace(step, seq=lease.seq)
     lease.seq += 1
-    told = again(error, step.attempt, retries, course.journal)
-    course.flush_notes()
     turns.reserve(step.id)
     course.active += 1
     try:
         answer = await course.journal.submit(
-            StepFailed(
-                course.run, lease.fence, step, encode_failure(failure), told, lease.take_saves()
-            )
+            StepFailed(course.run, lease.fence, step, encoded, told, lease.take_saves())
         )
     except ErrandsError:
         turns.forget(step.id)
