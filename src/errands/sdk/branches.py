@@ -7,6 +7,7 @@ branches order is not certain, so there it may not.
 import asyncio
 import concurrent.futures
 import contextvars
+import threading
 import unicodedata
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -35,6 +36,7 @@ class Branches:
         self.main: asyncio.Task[None] | None = None
         self.thread: object = object()
         """BRANCH of a plain function's own thread: for it, that is the main branch."""
+        self._thread_id = threading.get_ident()
         self._loop, self._spoil, self._found_another = loop, spoil, found_another
         self._tasks: dict[asyncio.Task[Any], int] = {}
         """Further tasks that have asked for steps."""
@@ -55,8 +57,12 @@ class Branches:
         outer = STEP.get()
         if outer is not None:
             raise self._spoil(NestedStep(id, outer[0]))
-        task = asyncio.current_task()
-        branch = MAIN if task is self.main else self._branch_of(task)
+        # With its loop named, asyncio does not ask the system for the process id. Of another
+        # thread's
+        # loop it knows no task of ours.
+        is_here = threading.get_ident() == self._thread_id
+        task = asyncio.current_task(self._loop) if is_here else None
+        branch = MAIN if task is self.main and task is not None else self._branch_of(task)
         asked = self._asked.get(id)
         if asked is None:
             self._check_id(id)

@@ -382,7 +382,7 @@ class LiveSession:
         self.journal.ended(self)
 
     def _is_main_running(self) -> bool:
-        return self._main is asyncio.current_task()
+        return self._main is asyncio.current_task(self.loop)
 
     @property
     def _thread(self) -> object:
