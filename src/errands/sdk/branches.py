@@ -37,7 +37,7 @@ class Branches:
         self.thread: object = object()
         """BRANCH of a plain function's own thread: for it, that is the main branch."""
         self._thread_id = threading.get_ident()
-        self._loop, self._spoil, self._found_another = loop, spoil, found_another
+        self.loop, self._spoil, self._found_another = loop, spoil, found_another
         self._tasks: dict[asyncio.Task[Any], int] = {}
         """Further tasks that have asked for steps."""
         self._threads: dict[object, int] = {self.thread: MAIN}
@@ -61,7 +61,7 @@ class Branches:
         # thread's
         # loop it knows no task of ours.
         is_here = threading.get_ident() == self._thread_id
-        task = asyncio.current_task(self._loop) if is_here else None
+        task = asyncio.current_task(self.loop) if is_here else None
         branch = MAIN if task is self.main and task is not None else self._branch_of(task)
         asked = self._asked.get(id)
         if asked is None:
@@ -105,7 +105,7 @@ class Branches:
             raise self._spoil(DuplicateStep(id))
 
     def _branch_of(self, task: "asyncio.Task[Any] | None") -> int:
-        if task is None or asyncio.get_running_loop() is not self._loop:
+        if task is None or asyncio.get_running_loop() is not self.loop:
             raise RuntimeError(
                 "The steps of a run belong to the event loop that executes it. From a loop of your "
                 "own in a thread they cannot be awaited; use sync(step.…) there, without a loop."
@@ -151,7 +151,7 @@ class Branches:
                 if not done.done():
                     done.set_result(result)
 
-        task = asyncio.Task(carry(), loop=self._loop, context=context)
+        task = asyncio.Task(carry(), loop=self.loop, context=context)
         self._carried[task] = done
         task.add_done_callback(lambda task: self._carried.pop(task, None))
 

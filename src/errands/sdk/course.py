@@ -62,7 +62,7 @@ class Course:
         self._holder = holder
         self._stuck: asyncio.TimerHandle | None = None
         self._public_id = journal.public_id
-        self.loop = asyncio.get_running_loop()
+        self.loop = branches.loop
         self.turns = Turns(self.loop, self._remember(call.steps), self._when_quiet)
         self.turns.is_parallel = any(not step.main for step in call.steps)
 
