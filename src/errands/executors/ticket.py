@@ -8,28 +8,13 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-_here = threading.local()
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs in this thread, if one does.
-
-    asyncio's own answer asks the system for the process id each time, which costs more than all the
-    rest of a ticket: so the last answer is kept, for as long as that loop runs.
-    """
-    loop: asyncio.AbstractEventLoop | None = getattr(_here, "loop", None)
-    if loop is None or not loop.is_running():
-        loop = _here.loop = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]
-    return loop
-
-
 class Ticket(Generic[T]):
     """Made where it is awaited: in a loop's thread, or in a thread without a loop."""
 
     __slots__ = ("_answer", "_error", "_event", "_future", "is_done", "loop")
 
     def __init__(self) -> None:
-        self.loop = running_loop()
+        self.loop = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]
         self.is_done = False
         self._answer: Any = None
         self._error: BaseException | None = None

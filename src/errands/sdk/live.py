@@ -59,16 +59,8 @@ class LiveCaller:
         self.context.run(SESSION.set, None)
         self.context.run(STEP.set, None)
         self.context.run(BRANCH.set, None)
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.execute_step: ExecuteStep | None = None
         """Called in place of a step's function, if set: a test harness makes steps fail by it."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that runs: looked up anew only when the last one does not any more."""
-        if self._loop is None or not self._loop.is_running():
-            self._loop = asyncio.get_running_loop()
-        return self._loop
 
     def begin(self, call: Call, journal: Journal) -> "LiveSession":
         return LiveSession(call, journal, self.app.definitions[call.function.config.slug], self)
@@ -83,7 +75,7 @@ class LiveSession:
     def __init__(
         self, call: Call, journal: Journal, definition: Definition, caller: LiveCaller
     ) -> None:
-        self.loop = caller.loop
+        self.loop = asyncio.get_running_loop()
         self.call, self.journal, self.definition, self.caller = call, journal, definition, caller
         self.run = call.run.id
         self.attempt = call.item.attempt
