@@ -4,18 +4,18 @@ function.
 
 import hashlib
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from errands.model.cel import compile_cel
 from errands.model.event import Event
 from errands.model.function import CancelOn
+from errands.model.path import MISSING, value_at
 from errands.model.step import ShapeOf
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
-MISSING = object()
 
 
 def matches_name(pattern: str, name: str) -> bool:
@@ -36,15 +36,6 @@ def event_object(event: Event, public_id: str) -> dict[str, Any]:
     if event.v is not None:
         found["v"] = event.v
     return found
-
-
-def value_at(subject: Any, path: str) -> Any:
-    """What stands at `data.order.id`; MISSING if nothing does."""
-    for name in path.split("."):
-        if not isinstance(subject, dict) or name not in subject:
-            return MISSING
-        subject = cast("dict[str, Any]", subject)[name]
-    return subject
 
 
 def wait_key(event: str, paths: tuple[str, ...], values: tuple[Any, ...]) -> int:

@@ -4,16 +4,16 @@ Values that an event must have, and what remains to be asked of it.
 """
 
 import json
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from errands.model.errors import InvalidConfig
+from errands.model.path import MISSING, value_at
 from errands.model.step import ShapeOf
 from errands.sdk.tokens import tokens_of
 
 Scalar: TypeAlias = bool | int | float | str | None
-_MISSING: Final = object()
 _OPEN: Final = {"(": ")", "[": "]", "{": "}"}
 _INT64: Final = range(-(2**63), 2**63)
 _encode: Final = msgspec.json.Encoder().encode
@@ -97,22 +97,12 @@ def _own_value(match: str, run_event: dict[str, Any]) -> Scalar:
     value = value_at(run_event, match)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    what = (
-        "nothing" if value is _MISSING else f"a {'list' if isinstance(value, list) else 'object'}"
-    )
+    what = "nothing" if value is MISSING else f"a {'list' if isinstance(value, list) else 'object'}"
     raise InvalidConfig(
         f"match: the event that started this run has {what} at {match!r}, so no event can be "
         "equal to it there.",
         hint="Name a path that both events have, with a single value, or use if_exp.",
     )
-
-
-def value_at(event: Any, path: str) -> Any:
-    for name in path.split("."):
-        if not isinstance(event, dict) or name not in event:
-            return _MISSING
-        event = cast("dict[str, Any]", event)[name]
-    return event
 
 
 # -- reading conditions ----------------------------------------------------------------------------
