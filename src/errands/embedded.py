@@ -121,6 +121,8 @@ class Embedded:
         """The app's functions could not be registered yet; before anything is sent they must be."""
         self._ids: dict[str, int] = {}
         self._home: asyncio.AbstractEventLoop | None = None
+        """The worker's loop."""
+        self._home_thread = 0
 
     # -- opening -------------------------------------------------------------------------------
 
@@ -319,11 +321,19 @@ class Embedded:
     # -- Backend -------------------------------------------------------------------------------
 
     async def send(self, items: Sequence[NewEvent | NewJob]) -> list[str]:
-        accepted = await self.committer.submit(Sent(tuple(items)), is_door=True)
+        sent = Sent(tuple(items))
+        accepted = await self.committer.submit(sent, is_door=True, loop=self._loop_here())
         return [
             given or self._public_id(id)
             for id, given in zip(accepted.ids, accepted.keys, strict=True)
         ]
+
+    def _loop_here(self) -> asyncio.AbstractEventLoop | None:
+        """The worker's, where that runs in this thread; otherwise it has to be looked up."""
+        home = self._home
+        if home is None or self._home_thread != threading.get_ident():
+            return None
+        return home if home.is_running() else None
 
     def _public_id(self, id: int) -> str:
         """Kept for a while: who has just enqueued a job mostly asks for it next."""
@@ -352,10 +362,10 @@ class Embedded:
                 self.watchers.forget(run, ticket)
 
     async def outcome(self, job_id: str, timeout: float | None) -> JobView | None:
-        run = self._run_id(job_id)
+        run, loop = self._run_id(job_id), self._loop_here()
         deadline = None if timeout is None else self.clock.now() + timeout * 1000
         while True:
-            ticket = self.watchers.watch(run)
+            ticket = self.watchers.watch(run, loop)
             try:
                 # What this process holds the lease of has not ended; no need to read that.
                 if run not in self.committer.leases:
@@ -424,7 +434,7 @@ class Embedded:
     async def _working(self, concurrency: int) -> AsyncGenerator["Embedded"]:
         await self.connect()
         self._say_concurrency(concurrency)
-        self._home = asyncio.get_running_loop()
+        self._home, self._home_thread = asyncio.get_running_loop(), threading.get_ident()
         functions = ThreadPoolExecutor(self.settings.threads, "errands-function")
         steps = ThreadPoolExecutor(self.settings.threads, "errands-step")
         caller = LiveCaller(self.app, functions, steps, self.settings.value_bytes)
@@ -491,7 +501,13 @@ class Embedded:
         committer, store, clock, alarms = self.committer, self.store, self.clock, self.alarms
         settings = self.settings
         runner = Runner(
-            committer, store.reader, caller, clock, self.chance, parked_max=settings.parked
+            committer,
+            store.reader,
+            caller,
+            clock,
+            self.chance,
+            parked_max=settings.parked,
+            loop=caller.loop,
         )
         timers = Timers(committer, store.reader, clock, alarms)
         sweeper = Sweeper(

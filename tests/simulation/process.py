@@ -4,6 +4,7 @@ The committer's thread becomes a series of events in virtual time, so that a com
 and the loop goes on meanwhile. Everything that a crash takes with it is an attribute of this.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,8 +38,14 @@ class DoublingCommitter(Committer):
         super().__init__(*args, **options)
         self._process = process
 
-    def submit(self, given: Input, *, is_door: bool = False) -> Ticket[Any]:
-        ticket = super().submit(given, is_door=is_door)
+    def submit(
+        self,
+        given: Input,
+        *,
+        is_door: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Ticket[Any]:
+        ticket = super().submit(given, is_door=is_door, loop=loop)
         if not is_door and self._process.faults.doubles(given):
             self._process.doubled.append(given)
             delay = self._process.world.random.choice((0.0, 0.01, 1.0))

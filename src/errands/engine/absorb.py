@@ -1,6 +1,6 @@
 """How transitions change what a batch knows: the overlay that its later inputs are decided on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from errands.engine import transition as t
@@ -127,14 +127,18 @@ def progress_kept(state: State, kept: t.ProgressKept) -> None:
     state.progress[kept.progress.run] = kept.progress
 
 
-def timers_of(item: Item) -> Iterator[Timer]:
+def timers_of(item: Item) -> Sequence[Timer]:
     """The alarm clocks that an item's row implies."""
+    if item.due is None and item.start_by is None and item.finish_by is None:
+        return ()
+    found: list[Timer] = []
     if item.due is not None:
-        yield Timer(item.due, item.run, TimerKind.START)
+        found.append(Timer(item.due, item.run, TimerKind.START))
     if item.start_by is not None and item.started_at is None:
-        yield Timer(item.start_by, item.run, TimerKind.START_BY)
+        found.append(Timer(item.start_by, item.run, TimerKind.START_BY))
     if item.finish_by is not None:
-        yield Timer(item.finish_by, item.run, TimerKind.FINISH_BY)
+        found.append(Timer(item.finish_by, item.run, TimerKind.FINISH_BY))
+    return found
 
 
 # A dispatch table rather than match: this is the innermost loop of everything.

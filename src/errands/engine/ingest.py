@@ -9,7 +9,7 @@ from errands.engine import match
 from errands.engine.config import Config
 from errands.engine.decision import Decision
 from errands.engine.input import EventHit, Expand, Sent, WaitsLeft
-from errands.engine.lease import leased, readied
+from errands.engine.lease import readied
 from errands.engine.state import PAGE, State
 from errands.engine.transition import (
     Deduplicated,
@@ -57,6 +57,8 @@ NOTHING = Matched((), (), (), None)
 
 def prepare_items(items: Sequence[NewEvent | NewJob], config: Config, now: int) -> Prepared:
     """Match everything that was sent; pure and outside any lock."""
+    if len(items) == 1 and type(job := items[0]) is NewJob:
+        return (_match_job(job, config),)
     return tuple(
         _match(item, config, now) if isinstance(item, NewEvent) else _match_job(item, config)
         for item in items
@@ -90,9 +92,9 @@ def _match_job(job: NewJob, config: Config) -> Matched | None:
     function = config.by_slug.get((job.app, job.function))
     if function is None:
         return None
-    subject: dict[str, Any] | None = None
-    if function.config.cancel:
-        subject = {"name": function.config.slug, "data": msgspec.json.decode(job.data)}
+    if not function.config.cancel:
+        return Matched((function.id,), ((),), (), None)
+    subject = {"name": function.config.slug, "data": msgspec.json.decode(job.data)}
     return Matched((function.id,), (_cancels(function, subject),), (), subject)
 
 
@@ -170,7 +172,7 @@ def _event(id: int, new: NewEvent, now: int) -> Event:
 
 def _job_run(id: int, job: NewJob, function: FunctionId) -> tuple[Run, tuple[Label, ...]]:
     run = Run(RunId(id), function, input=job.data, retries=job.retries)
-    return run, tuple(Label(tag, run.id) for tag in job.tags)
+    return run, tuple([Label(tag, run.id) for tag in job.tags]) if job.tags else ()
 
 
 def _begin(
@@ -240,19 +242,24 @@ def start_item(
     finish_ms = finish_timeout_ms if finish_timeout_ms is not None else config.finish_timeout_ms
     is_later = due is not None and due > state.now
     begins = at if due is None else max(due, at)
+    is_leased = not is_later and state.can_lease(function.id)
     item = Item(
         run,
         function.id,
-        Place.PARKED,
+        Place.RUNNING if is_leased else Place.PARKED,
         state.now,
+        fence=1 if is_leased else 0,
         due=due if is_later else None,
+        worker=state.here.worker if is_leased else None,
+        leased_at=state.now if is_leased else None,
+        started_at=state.now if is_leased else None,
         start_by=None if start_ms is None else begins + start_ms,
         finish_by=None if finish_ms is None else begins + finish_ms,
         parent=parent[0],
         parent_step=parent[1],
     )
-    if not is_later:
-        item = leased(item, state) if state.can_lease(function.id) else readied(item, state)
+    if not is_later and not is_leased:
+        item = readied(item, state)
     transitions: list[Transition] = [ItemMoved(item)]
     for n, shape in enumerate(cancels):
         ends = None if shape.timeout_ms is None else at + shape.timeout_ms + 1

@@ -6,6 +6,7 @@ what comes
 from work that already executes is never refused.
 """
 
+import asyncio
 import heapq
 import logging
 import threading
@@ -115,6 +116,8 @@ class Committer:
         """Held while it is counted what is leased, and room for how much more there is."""
         self._claim_at = 0
         self._signal = threading.Event()
+        self._is_rung = False
+        """Whether it is set, without a call; while a batch is looked for it may be behind."""
         self._wake = wake or self._ring
         self._failures = 0
         self._unwritable: StoreUnavailable | None = None
@@ -134,7 +137,13 @@ class Committer:
 
     # -- the queue -----------------------------------------------------------------------------
 
-    def submit(self, given: Input, *, is_door: bool = False) -> Ticket[Any]:
+    def submit(
+        self,
+        given: Input,
+        *,
+        is_door: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Ticket[Any]:
         """Queue an input; the ticket gives the engine's answer. Raises Unavailable."""
         rows, size = weight(given, self.config, _NO_EVENTS)
         # Judged by what waits already: a send larger than the whole queue has its turn as well.
@@ -145,7 +154,7 @@ class Committer:
             )
         if self.broken is not None:
             raise _internal(self.broken)
-        ticket: Ticket[Any] = Ticket()
+        ticket: Ticket[Any] = Ticket(loop)
         if type(given) in FOLLOW_UPS:
             self._at_hand[cast("FollowUp", given).inbox] = None
         self._queue_up(Entry(given, ticket, rows, size))
@@ -163,18 +172,15 @@ class Committer:
             # Under the lock: behind the last batch nobody would look.
             if self.is_closed:
                 raise _closed()
-            self._count(entry, 1)
+            if entry.is_counted:
+                self._rows += entry.rows
+                self._bytes += entry.size
             self._queue.append(entry)
         self._wake()
 
-    def _count(self, entry: Entry, sign: int) -> None:
-        """What waits, for the doors: not what followed from what they have let in."""
-        if type(entry.input) not in FOLLOW_UPS:
-            self._rows += sign * entry.rows
-            self._bytes += sign * entry.size
-
     def _ring(self) -> None:
-        if not self._signal.is_set():
+        if not self._is_rung:
+            self._is_rung = True
             self._signal.set()
 
     def has_at_hand(self, inbox: int) -> bool:
@@ -198,15 +204,18 @@ class Committer:
         queue = self._queue
         # Only this thread takes, and a deque may be added to meanwhile: no lock while it is
         # emptied.
+        counted_rows = counted_size = 0
         while queue:
             entry = queue[0]
             rows, size = rows + entry.rows, size + entry.size
             if batch and (rows > BATCH_ROWS_MAX or size > BATCH_BYTES_MAX):
                 break
             batch.append(queue.popleft())
+            if entry.is_counted:
+                counted_rows, counted_size = counted_rows + entry.rows, counted_size + entry.size
         with self._lock:
-            for entry in batch:
-                self._count(entry, -1)
+            self._rows -= counted_rows
+            self._bytes -= counted_size
         if self.beat_ms and self.clock.now() >= self._beat_at:
             # From here, not from the loop: user code that blocks the loop does not cost the leases.
             self._beat_at = self.clock.now() + self.beat_ms
@@ -231,7 +240,9 @@ class Committer:
                     # A new one, as soon as there is a batch again.
                     self._beat_at = 0
                 else:
-                    self._count(entry, 1)
+                    if entry.is_counted:
+                        self._rows += entry.rows
+                        self._bytes += entry.size
                     self._queue.appendleft(entry)
 
     # -- the thread ----------------------------------------------------------------------------
@@ -263,7 +274,9 @@ class Committer:
     def _work(self) -> None:
         while not self.is_closed:
             self._signal.wait(self._idle_seconds)
+            # In this order: whoever rings in between is heard by the step that follows.
             self._signal.clear()
+            self._is_rung = False
             while self.step():
                 pass
             if self.pause_seconds:

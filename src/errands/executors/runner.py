@@ -9,7 +9,6 @@ import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -56,12 +55,15 @@ class Runner:
         chance: Chance,
         *,
         parked_max: int = PARKED_MAX,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        """loop: in which the sessions are; None: the one that runs when they report."""
         self.sessions: dict[RunId, Session] = {}
         self.on_idle: Callable[[], None] = lambda: None
         """Called when a session has ended or is parked."""
         self._committer, self._reader, self._caller = committer, reader, caller
         self._clock, self._chance = clock, chance
+        self._loop = loop
         self._parked: OrderedDict[RunId, Session] = OrderedDict()
         self._parked_max = parked_max
         self._evicted = 0
@@ -227,17 +229,19 @@ class Runner:
 
     def submit(self, report: Report) -> Awaitable[Any]:
         try:
-            return self._committer.submit(report)
+            return self._committer.submit(report, loop=self._loop)
         except Unavailable:
             # Nothing can be reported from here any more: as good as a lost lease, and so it ends.
-            ticket: Ticket[Any] = Ticket()
+            ticket: Ticket[Any] = Ticket(self._loop)
             ticket.settle(LEASE_LOST)
             return ticket
 
     def tell(self, report: Report) -> None:
         # Where nothing can be reported any more, whoever takes the run over does it again.
-        with suppress(Unavailable):
+        try:
             self._committer.tell(report)
+        except Unavailable:
+            return
 
     def now(self) -> int:
         return self._clock.now()

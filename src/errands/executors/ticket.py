@@ -13,8 +13,9 @@ class Ticket(Generic[T]):
 
     __slots__ = ("_answer", "_error", "_event", "_future", "is_done", "loop")
 
-    def __init__(self) -> None:
-        self.loop = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """loop: that of this thread; None: it is looked up, a system call on Python 3.11."""
+        self.loop = loop or asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]
         self.is_done = False
         self._answer: Any = None
         self._error: BaseException | None = None

@@ -1,5 +1,6 @@
 """Who waits for a change of which run. Asked by any thread, told by the committer's."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,11 @@ class Watchers:
         self._lock = threading.Lock()
         self._waiting: dict[RunId, list[Ticket[Done | None]]] = {}
 
-    def watch(self, run: RunId) -> Ticket[Done | None]:
+    def watch(
+        self, run: RunId, loop: asyncio.AbstractEventLoop | None = None
+    ) -> Ticket[Done | None]:
         """Settled at the run's next change; with its outcome, if that is what changed."""
-        ticket: Ticket[Done | None] = Ticket()
+        ticket: Ticket[Done | None] = Ticket(loop)
         with self._lock:
             self._waiting.setdefault(run, []).append(ticket)
         return ticket
@@ -37,9 +40,11 @@ class Watchers:
         told: list[tuple[Ticket[Any], Done | None]] = []
         with self._lock:
             for done in effects.done:
-                told += [(ticket, done) for ticket in self._waiting.pop(done.run, ())]
+                if (waiting := self._waiting.pop(done.run, None)) is not None:
+                    told += [(ticket, done) for ticket in waiting]
             for run in effects.changed:
-                told += [(ticket, None) for ticket in self._waiting.pop(run, ())]
+                if (waiting := self._waiting.pop(run, None)) is not None:
+                    told += [(ticket, None) for ticket in waiting]
         return told
 
     def waiting(self) -> list[RunId]:

@@ -73,6 +73,8 @@ def _step_sent(given: StepSent, config: Config) -> Weight:
 
 
 def _sent(given: Sent, config: Config) -> Weight:
+    if len(given.items) == 1 and type(job := given.items[0]) is NewJob:
+        return 2, len(job.data)
     return _sending(given.items, config)
 
 

@@ -27,7 +27,6 @@ _DIGITS = dict.fromkeys(range(128), "-") | {
     ord(letter): digit
     for letter, digit in zip(_ALPHABET, "0123456789abcdefghijklmnopqrstuv", strict=True)
 }
-_SHIFTS = tuple(range(70, -1, -10))
 
 
 def make_id(ms: int, node: int, counter: int) -> int:
@@ -51,7 +50,12 @@ def public_id(number: int, key: bytes) -> str:
     mac.update(number.to_bytes(8, "big"))
     low = number & ((1 << _LOW_BITS) - 1)
     rest = low << _MAC_BITS | int.from_bytes(mac.digest(), "big") >> (64 - _MAC_BITS)
-    return _time_part(id_time(number)) + "".join([_PAIRS[rest >> at & 1023] for at in _SHIFTS])
+    two = _PAIRS
+    return (
+        f"{_time_part(id_time(number))}{two[rest >> 70]}{two[rest >> 60 & 1023]}"
+        f"{two[rest >> 50 & 1023]}{two[rest >> 40 & 1023]}{two[rest >> 30 & 1023]}"
+        f"{two[rest >> 20 & 1023]}{two[rest >> 10 & 1023]}{two[rest & 1023]}"
+    )
 
 
 @lru_cache(maxsize=16)

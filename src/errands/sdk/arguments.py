@@ -52,6 +52,8 @@ class Arguments:
             for at, p in enumerate(parameters)
             if p.default is p.empty and p.kind not in _REST
         ]
+        self._enough = max([at + 1 for _, at in self._required], default=0)
+        """So many by position are all that is required."""
         self._rest = [p for p in parameters if p.kind in _REST]
         self._known: dict[str, _Argument] | None = None
 
@@ -126,6 +128,8 @@ class Arguments:
         return tuple(args), given
 
     def _fits(self, count: int, kwargs: Mapping[str, Any]) -> bool:
+        if not kwargs and count >= self._enough:
+            return True
         for name in kwargs:
             if name not in self._by_name or name in self._positional[:count]:
                 return False

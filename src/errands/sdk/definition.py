@@ -60,13 +60,16 @@ class Definition:
         self.durability: Durability = durability
         self.middleware = tuple(middleware)
         """The app's, then its own; the first is the outermost."""
+        self._result_codec: Codec[Any] | None = None
         self.place = place_of(handler)
         """File and line, for errors."""
 
     @property
     def result_codec(self) -> Codec[Any]:
         """Raises ValueNotStorable when the return annotation cannot be used."""
-        return codec_of_result(self.handler)
+        if self._result_codec is None:
+            self._result_codec = codec_of_result(self.handler)
+        return self._result_codec
 
     def arguments(self, call: Call, public_id: PublicId) -> Arguments_:
         """What to call the handler with. Raises InputMismatch."""
@@ -116,7 +119,7 @@ class JobInput:
         self.known = known
 
     def arguments(self, call: Call, public_id: PublicId) -> Arguments_:
-        return self.failed_arguments(call, call.run, public_id)
+        return self.known.read(call.run.input or b"{}")
 
     def failed_arguments(self, call: Call, origin: run.Run, public_id: PublicId) -> Arguments_:
         return self.known.read(origin.input or b"{}")

@@ -49,6 +49,23 @@ class Holder(Protocol):
 
 
 class Lease:
+    __slots__ = (
+        "_changing",
+        "_holder",
+        "_journal",
+        "_owed",
+        "cancelled",
+        "fence",
+        "is_closed",
+        "is_dead",
+        "is_out",
+        "is_parked",
+        "mistake",
+        "run",
+        "saves",
+        "seq",
+    )
+
     def __init__(self, call: Call, journal: Journal, holder: Holder) -> None:
         self.run = call.run.id
         self.fence = call.item.fence

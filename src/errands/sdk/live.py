@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class LiveCaller:
-    """Executes an app's functions in this process."""
+    """Executes an app's functions in the loop that runs where it is made."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class LiveCaller:
         steps: Executor,
         value_bytes_max: int,
     ) -> None:
-        self.app = app
+        self.app, self.loop = app, asyncio.get_running_loop()
         # Two pools: a plain function waits in its thread for steps, which must not need it.
         self.functions, self.steps = functions, steps
         self.value_bytes_max = value_bytes_max
@@ -72,10 +72,32 @@ class LiveSession:
     Everything here happens on the loop's thread, unless it says otherwise.
     """
 
+    # There may be a hundred thousand of them.
+    __slots__ = (
+        "__weakref__",
+        "_calls_made",
+        "_course_made",
+        "_failing",
+        "_is_over",
+        "_lease",
+        "_main",
+        "_notes_made",
+        "app_id",
+        "attempt",
+        "call",
+        "caller",
+        "definition",
+        "function_id",
+        "journal",
+        "loop",
+        "run",
+        "started_at",
+    )
+
     def __init__(
         self, call: Call, journal: Journal, definition: Definition, caller: LiveCaller
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop = caller.loop
         self.call, self.journal, self.definition, self.caller = call, journal, definition, caller
         self.run = call.run.id
         self.attempt = call.item.attempt
@@ -300,22 +322,29 @@ class LiveSession:
             await self._failed(error)
         else:
             try:
-                await self._returned(stored)
+                if not self._lease.is_out or await self._may_return():
+                    self._returned(stored)
             except BaseException as broken:
                 self._break_off(broken)
 
-    async def _returned(self, output: bytes) -> None:
+    async def _may_return(self) -> bool:
+        """Is its result what counts? If not, it has been seen to."""
         lease = self._lease
         if lease.mistake is not None:
             await self._failed(lease.mistake)
-        elif lease.cancelled is not None or not await lease.regain():
-            self._end()
-        else:
-            self._flush_notes()
-            saves = lease.take_saves()
-            # What branches still do from here on comes too late.
-            lease.die()
-            self._report(RunReturned(self.run, lease.fence, output, saves))
+            return False
+        if lease.cancelled is None and await lease.regain():
+            return True
+        self._end()
+        return False
+
+    def _returned(self, output: bytes) -> None:
+        lease = self._lease
+        self._flush_notes()
+        saves = lease.take_saves() if lease.saves else ()
+        # What branches still do from here on comes too late.
+        lease.die()
+        self._report(RunReturned(self.run, lease.fence, output, saves))
 
     async def _failed(self, error: BaseException) -> None:
         try:

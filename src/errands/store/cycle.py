@@ -5,7 +5,7 @@ from typing import Any
 
 from errands.engine.absorb import absorb
 from errands.engine.config import Config
-from errands.engine.decide import Needs, Prepared, decide, needs, prepare
+from errands.engine.decide import FOLLOW_UPS, Needs, Prepared, decide, needs, prepare
 from errands.engine.input import Input
 from errands.engine.state import Here, State
 from errands.model.errors import ErrandsError
@@ -15,10 +15,12 @@ from errands.store.interface import Store
 class Entry:
     """An input on its way through a cycle, and what came of it."""
 
-    __slots__ = ("answer", "error", "input", "prepared", "rows", "size", "ticket")
+    __slots__ = ("answer", "error", "input", "is_counted", "prepared", "rows", "size", "ticket")
 
     def __init__(self, input: Input, ticket: Any = None, rows: int = 1, size: int = 0) -> None:
         self.input = input
+        self.is_counted = type(input) not in FOLLOW_UPS
+        """Among what waits, for the doors: not what followed from what they have let in."""
         self.rows, self.size = rows, size
         """What it will write, about: rows and bytes."""
         self.prepared: Prepared | None = None

@@ -46,8 +46,14 @@ class InlineCommitter(Committer):
 
     doors: dict[Ticket[object], None]
 
-    def submit(self, given: Input, *, is_door: bool = False) -> Ticket[object]:
-        ticket = super().submit(given, is_door=is_door)
+    def submit(
+        self,
+        given: Input,
+        *,
+        is_door: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Ticket[object]:
+        ticket = super().submit(given, is_door=is_door, loop=loop)
         if is_door and SESSION.get() is None:
             self.doors[ticket] = None
         return ticket
