@@ -14,7 +14,6 @@ import psutil
 from bench import report
 from bench.figures import FIGURES, Figure
 
-RUNS = 3
 TIMEOUT_SECONDS = 600
 ROOT = Path(__file__).parents[1]
 IN_MEMORY = ("tmpfs", "ramfs")
@@ -39,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for figure in chosen:
         n = asked.n or (figure.quick if asked.quick else figure.n)
         try:
-            found[figure.name] = _figure(figure, n, asked.runs)
+            found[figure.name] = _figure(
+                figure, n, asked.runs or (3 if asked.quick else figure.runs)
+            )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             failed.append(f"{figure.name} could not be measured: {error}")
     if asked.json is not None:
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help="sqlite, timers …, or a figure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--quick", action="store_true", help="a first impression")
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"of each; default {RUNS}")
+    parser.add_argument("--runs", type=int, help="of each; default 3 to 11, as a figure needs")
     parser.add_argument("-n", type=int, help=argparse.SUPPRESS)
     return parser
 

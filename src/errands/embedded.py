@@ -197,7 +197,9 @@ class Embedded:
         """Let the committer work: in a thread of its own, which a slow disk may block."""
         self.committer.on_broken = self._on_broken
         self.committer.start()
-        self.listener = Listener(self.store, self.watchers, self._tell_changed)
+        self.listener = Listener(
+            self.store, self.watchers, self._tell_changed, lambda: self.committer.leases
+        )
 
     def _join(self, concurrency: int) -> tuple[Here, IdSource]:
         """A new worker id, and with it new ids for everything."""

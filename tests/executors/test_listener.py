@@ -61,3 +61,20 @@ def test_everybody_is_told_now_and_then_should_something_have_been_missed(
     assert told.acquire(timeout=10)
     hears.close()
     store.close()
+
+
+def test_what_is_executed_here_is_not_looked_at(tmp_path: Path) -> None:
+    store, watchers = SqliteStore(tmp_path / "errands.db"), Watchers()
+    mine, other = watchers.watch(RunId(1)), watchers.watch(RunId(2))
+
+    def tell(tickets: list) -> None:
+        for ticket in tickets:
+            ticket.settle(None)
+
+    hears = Listener(store, watchers, tell, lambda: [RunId(1)])
+    hears.attend()
+
+    assert other.wait(10)
+    assert not mine.is_done
+    hears.close()
+    store.close()

@@ -8,7 +8,7 @@ import logging
 import selectors
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from errands.executors.ticket import Ticket
@@ -28,13 +28,18 @@ REST_SECONDS = 1.0
 
 
 class Listener:
-    """`tell` gets the tickets of those whose run has changed."""
+    """`tell` gets the tickets of those whose run has changed. `leased`: runs executed here."""
 
     def __init__(
-        self, store: Store, watchers: Watchers, tell: Callable[[list[Ticket[Any]]], None]
+        self,
+        store: Store,
+        watchers: Watchers,
+        tell: Callable[[list[Ticket[Any]]], None],
+        leased: Callable[[], Container[RunId]] = tuple,
     ) -> None:
         self.poll_seconds = POLL_SECONDS
         self._store, self._watchers, self._tell = store, watchers, tell
+        self._leased = leased
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wanted = threading.Event()
@@ -90,13 +95,18 @@ class Listener:
             waiting = self._watchers.waiting()
             if not waiting:
                 return
+            pace = PACE_SECONDS * (1 + len(waiting) // PAGE)
             if time.monotonic() - told_at > EVERYBODY_SECONDS:
                 self._stamps, told_at = {}, time.monotonic()
+            else:
+                # What is executed here changes by this process's own commits, which are told.
+                leased = self._leased()
+                waiting = [run for run in waiting if run not in leased]
             version = self._store.version()
             if version != seen or any(run not in self._stamps for run in waiting):
                 self._look(waiting)
                 seen = version
-            self._leaving.wait(PACE_SECONDS * (1 + len(waiting) // PAGE))
+            self._leaving.wait(pace)
             if ear is None:
                 self._leaving.wait(self.poll_seconds)
                 continue
