@@ -102,7 +102,7 @@ class Process(Embedded):
 
     async def _work(self) -> None:
         """As `Embedded._working`, for as long as the process lives, without threads."""
-        self._say_concurrency(self.concurrency)
+        self.say_concurrency(self.concurrency)
         self._home = self.loop
         pool = cast("Any", None)  # the loop has no use for it
         caller = LiveCaller(self.app, pool, pool, self.settings.value_bytes)

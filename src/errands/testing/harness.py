@@ -273,7 +273,7 @@ class Harness:
     def _restless(self) -> AssertionError:
         backend = self._open
         reader = backend.store.reader
-        rows = [reader.run(session.run) for session in backend.working.runner.executing]
+        rows = [reader.run(session.run) for session in backend.active.runner.executing]
         told = self._told([row for row in rows if row is not None]) or "  inputs, no run."
         return AssertionError(
             f"After {self.settle_seconds:g} s of real time something still executes:\n{told}\n"

@@ -230,7 +230,7 @@ class Inline(Embedded):
     # -- rest ----------------------------------------------------------------------------------
 
     @property
-    def working(self) -> Dispatcher:
+    def active(self) -> Dispatcher:
         assert self.dispatcher is not None, "the harness is not open"
         return self.dispatcher
 
@@ -238,7 +238,7 @@ class Inline(Embedded):
     def is_busy(self) -> bool:
         """Inputs are to be committed, or something executes."""
         is_taking_over = self._takeover is not None and not self._takeover.done()
-        return self._is_driving or is_taking_over or bool(self.working.runner.executing)
+        return self._is_driving or is_taking_over or bool(self.active.runner.executing)
 
     @property
     def is_at_rest(self) -> bool:
