@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from bench import claim, floor, light_sender, memory, product
+from bench import claim, floor, ingest, light_sender, memory, product, streams
 
 Value: TypeAlias = float | dict[str, float]
 
@@ -53,11 +53,17 @@ _ALL = [
            n=1_000_000, quick=50_000, prepare=claim.prepare),
     Figure("sqlite.light_sender_ms", "ms", light_sender.measure, None, {"p99": 25}, None, None,
            n=500, quick=100),
+    Figure("ingest.single", "events/s", ingest.single, ingest.floor_single, 6_000, 12_000, 30_000,
+           n=20_000, quick=3_000, is_rate=True, runs=5),
+    Figure("ingest.batch", "events/s", ingest.batch, ingest.floor_batch, 40_000, 100_000, 400_000,
+           n=200_000, quick=30_000, is_rate=True, runs=5),
     Figure("timers.lag_ms", "ms", product.lag_ms, floor.lag_ms,
            _pair(3, 15), _pair(1, 8), _pair(0.5, 5.6),
            n=100_000, quick=10_000, prepare=product.prepare_sleepers),
     Figure("memory.idle_mib", "MiB", memory.idle_mib, memory.floor_idle_mib, 60, None, None,
            n=1, quick=1),
+    Figure("streams.mib", "MiB", streams.mib, None, 60, None, None, n=1_000, quick=200),
+    Figure("streams.slowdown", "x", streams.slowdown, None, 1.1, None, None, n=1_000, quick=200),
     Figure("memory.sleeping_mib", "MiB", memory.sleeping_mib, None, 20, None, None,
            n=100_000, quick=10_000),
 ]

@@ -1,7 +1,11 @@
-"""./script/demo: plays the story in a folder of its own, and ends all that it started."""
+"""./script/demo: plays the story in a folder of its own, and ends all that it started.
+
+On a terminal the shop stays open after it, until Ctrl-C.
+"""
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -9,14 +13,17 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+from examples.demo.customer import Customer
 from examples.demo.failure import DemoFailed
-from examples.demo.processes import Process, Processes
+from examples.demo.processes import Processes
+from examples.demo.runs import Operator
 from examples.demo.screen import Screen
+from examples.demo.shop import Shop, free_port
 
 FOLLOWUP_AFTER = timedelta(seconds=10)
-"""What the demo makes of "3 days": long enough for the worker to die meanwhile."""
+"""What the demo makes of "3 days": long enough for the shop to die meanwhile."""
 AT_MOST_SECONDS = 90
-"""It takes about 20. With more than this the machine is too slow, or errands stands still."""
+"""It takes about 25. With more than this the machine is too slow, or errands stands still."""
 
 
 def main() -> int:
@@ -36,7 +43,6 @@ def main() -> int:
             if exit_code:
                 screen.say("demo", f"what it made is in {folder}")
             else:
-                screen.say("demo", f"all of it in {screen.seconds():.1f} seconds", "bold")
                 shutil.rmtree(folder)
     return exit_code
 
@@ -54,38 +60,55 @@ def play(screen: Screen, processes: Processes, folder: Path) -> int:
 
 
 async def _play(screen: Screen, processes: Processes, folder: Path) -> None:
-    inbox = processes.start(
-        "inbox",
-        sys.executable,
-        "-m",
-        "examples.shop.inbox",
-        "--folder",
-        str(folder / "inbox"),
-        "--port",
-        "0",
-    )
-    os.environ["ERRANDS_URL"] = f"sqlite:///{folder / 'errands.db'}"
-    os.environ["SHOP_DATA"] = str(folder)
-    os.environ["SHOP_SMTP"] = await _address(inbox)
-    os.environ["SHOP_FOLLOWUP_AFTER"] = f"{FOLLOWUP_AFTER.total_seconds():g}s"
-    screen.say("inbox", f"a mail server listens on {os.environ['SHOP_SMTP']}")
+    port = free_port()
+    os.environ |= {
+        "ERRANDS_API_TOKEN": secrets.token_urlsafe(),
+        "ERRANDS_URL": f"sqlite:///{folder / 'errands.db'}",
+        "SHOP_DATA": str(folder),
+        "SHOP_URL": f"http://127.0.0.1:{port}",
+        "SHOP_SMTP": await _open_inbox(screen, processes, folder / "inbox"),
+        "SHOP_FOLLOWUP_AFTER": f"{FOLLOWUP_AFTER.total_seconds():g}s",
+        "INTERNAL_API_KEY": secrets.token_urlsafe(),
+    }
     # Here and not above, because the shop reads its settings when it is imported.
     from examples.demo.story import Story
 
-    try:
-        async with asyncio.timeout(AT_MOST_SECONDS):
-            await Story(screen, processes, folder, FOLLOWUP_AFTER).play()
-    except TimeoutError as error:
-        raise DemoFailed(f"not finished within {AT_MOST_SECONDS} seconds") from error
+    url, token = os.environ["SHOP_URL"], os.environ["ERRANDS_API_TOKEN"]
+    async with Customer(url) as customer, Operator(url, token) as operator:
+        shop = Shop(screen, processes, customer, port)
+        story = Story(screen, shop, customer, operator, folder, FOLLOWUP_AFTER)
+        try:
+            async with asyncio.timeout(AT_MOST_SECONDS):
+                await story.play()
+        except TimeoutError as error:
+            raise DemoFailed(f"not finished within {AT_MOST_SECONDS} seconds") from error
+        screen.say("demo", f"all of it in {screen.seconds():.1f} seconds", "bold")
+        if screen.is_watched:
+            interrupted = _hear_interrupts()
+            story.tell_where_to_look()
+            await interrupted.wait()
+        await shop.close()
 
 
-async def _address(inbox: Process) -> str:
-    """Where it listens: the first line that it prints."""
+def _hear_interrupts() -> asyncio.Event:
+    """From now on Ctrl-C is how the audience leaves, and no failure."""
+    interrupted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
+    return interrupted
+
+
+async def _open_inbox(screen: Screen, processes: Processes, folder: Path) -> str:
+    """Start the mail server; gives its address: the first line that it prints."""
+    command = ("examples.shop.inbox", "--folder", str(folder), "--port", "0")
+    inbox = processes.start("inbox", sys.executable, "-m", *command)
     while not (words := inbox.last_words()):
         if inbox.exit_code is not None:
             raise DemoFailed(f"the inbox ended with {inbox.exit_code}")
         await asyncio.sleep(0.05)
-    return words.splitlines()[0]
+    address = words.splitlines()[0]
+    screen.say("inbox", f"a mail server listens on {address}")
+    return address
 
 
 if __name__ == "__main__":

@@ -1,18 +1,16 @@
-"""What errands tells about its runs, asked as an operator would: `errands runs list` and `show`."""
+"""What errands tells of its runs, asked as an operator would: over its HTTP API, with the token."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Self, TypeVar
 
+import httpx2
 import msgspec
 
-from examples.demo.failure import DemoFailed
+from examples.demo.customer import expect_ok
 
-ERRANDS = str(Path(sys.executable).with_name("errands"))
-"""The command, as installed beside this Python."""
+T = TypeVar("T")
+LOOK_SECONDS = 0.3
 
 
 class Step(msgspec.Struct, frozen=True, rename="camel"):
@@ -28,68 +26,78 @@ class Step(msgspec.Struct, frozen=True, rename="camel"):
 class Run(msgspec.Struct, frozen=True, rename="camel"):
     id: str
     function: str
-    status: Literal["pending", "processing", "completed", "failed"]
+    status: Literal["pending", "processing", "completed", "failed", "cancelled"]
+    ended_at: int | None
     steps: list[Step] = []
 
     @property
     def is_final(self) -> bool:
-        return self.status in ("completed", "failed")
+        return self.ended_at is not None
 
-    def kept(self) -> list[Step]:
-        """The steps that are finished, and so never execute again."""
-        return [step for step in self.steps if step.finished_at is not None]
-
-
-async def list_runs() -> list[Run]:
-    return msgspec.json.decode(await _errands("runs", "list", "--json"), type=list[Run])
+    def kept(self, at: float = float("inf")) -> list[Step]:
+        """The steps that were finished by then (Unix ms), and so never execute again."""
+        return [
+            step for step in self.steps if step.finished_at is not None and step.finished_at <= at
+        ]
 
 
-async def show_run(id: str) -> Run:
-    """One run with its steps."""
-    return msgspec.json.decode(await _errands("runs", "show", id, "--json"), type=Run)
+class RunPage(msgspec.Struct, frozen=True):
+    runs: list[Run]
 
 
-async def _errands(*arguments: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        ERRANDS,
-        *arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # a Ctrl-C is for the demo
-    )
-    try:
-        answer, complaint = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if process.returncode:
-        raise DemoFailed(f"errands {' '.join(arguments)} failed: {complaint.decode().strip()}")
-    return answer
+class Operator:
+    """Has the API token of the errands in the shop."""
+
+    def __init__(self, url: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx2.AsyncClient(
+            base_url=f"{url}/errands/api", headers=headers, timeout=30, trust_env=False
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *of_error: object) -> None:
+        await self._http.aclose()
+
+    async def list_runs(self) -> list[Run]:
+        return (await self._get("/runs", RunPage)).runs
+
+    async def show_run(self, id: str) -> Run:
+        """One run with its steps."""
+        return await self._get(f"/runs/{id}", Run)
+
+    async def _get(self, path: str, kind: type[T]) -> T:
+        return msgspec.json.decode(expect_ok(await self._http.get(path)).content, type=kind)
 
 
 class Follower:
     """Looks at all runs again and again, and tells what is new."""
 
-    def __init__(self, tell: Callable[[Run, list[Step]], None]) -> None:
+    def __init__(self, operator: Operator, tell: Callable[[Run, list[Step]], None]) -> None:
         """tell: called with the steps of a run that have begun or finished since the last look."""
         self.runs: dict[str, Run] = {}
         """By function: in the demo each has one run."""
-        self._tell = tell
+        self._operator, self._tell = operator, tell
         self._lock = asyncio.Lock()
         self._looked = asyncio.Condition()
 
     async def follow(self) -> None:
         """Until cancelled."""
         while True:
-            await self.look()
-            await asyncio.sleep(0.2)
+            try:
+                await self.look()
+            except httpx2.TransportError:
+                pass  # the shop is dead; it will be back
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
         """Look once, now."""
         # One at a time, so that what was read earlier does not replace what was read later.
         async with self._lock:
-            changing = [run.id for run in await list_runs() if not self._is_over(run.function)]
-            for run in await asyncio.gather(*map(show_run, changing)):
+            runs = await self._operator.list_runs()
+            changing = [run.id for run in runs if not self._is_over(run.function)]
+            for run in await asyncio.gather(*map(self._operator.show_run, changing)):
                 before = self.runs[run.function].steps if run.function in self.runs else []
                 self.runs[run.function] = run
                 self._tell(run, [step for step in run.steps if step not in before])

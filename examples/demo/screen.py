@@ -13,10 +13,12 @@ from rich.text import Text
 STYLES = {
     "demo": "bold",
     "inbox": "blue",
-    "worker": "yellow",
+    "shop": "yellow",
     "sign-up": "green",
+    "order": "bright_yellow",
     "import": "cyan",
     "album": "magenta",
+    "report": "bright_blue",
 }
 
 
@@ -56,6 +58,11 @@ class Screen:
     def seconds(self) -> float:
         """Since the demo began."""
         return time.monotonic() - self.began
+
+    @property
+    def is_watched(self) -> bool:
+        """Is there a terminal?"""
+        return self.console.is_terminal
 
     def title(self, text: str) -> None:
         self.console.print()

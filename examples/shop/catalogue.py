@@ -1,7 +1,11 @@
-"""Product lists as CSV files: making one, cutting it in chunks, reading a chunk."""
+"""What the shop sells; and product lists as CSV files: making one, cutting it, reading a chunk.
+
+python -m examples.shop.catalogue products.csv
+"""
 
 import csv
 import random
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -12,9 +16,20 @@ from errands import NonRetriableError
 from examples.shop.executions import record_execution
 
 CHUNK = 1_000
-COLUMNS = ("sku", "name", "price", "stock")
+COLUMNS = ("sku", "maker", "name", "price", "stock")
 MAKERS = ("Acme", "Borealis", "Cobalt", "Dune", "Élan", "Fjord", "Granite", "Häuser")
-THINGS = ("lamp", "chair", 'table, 60"', "kettle", "rug", "clock", "mirror", "shelf", "vase")
+PRICES = {
+    "lamp": 49_00,
+    "chair": 129_00,
+    'table, 60"': 399_00,
+    "kettle": 35_50,
+    "rug": 89_00,
+    "clock": 24_90,
+    "mirror": 75_00,
+    "shelf": 59_00,
+    "vase": 18_00,
+}
+"""What can be ordered without a product list, in cents."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +47,14 @@ class Chunk:
 class Product:
     row: int
     sku: str
+    maker: str
     name: str
     price_cents: int
     stock: int
+
+
+class NotAProductList(NonRetriableError):
+    """Customers read it."""
 
 
 def write(path: Path, rows: int) -> None:
@@ -44,9 +64,10 @@ def write(path: Path, rows: int) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in range(rows):
-            name = f"{draw.choice(MAKERS)} {draw.choice(THINGS)} no. {draw.randrange(10_000)}"
+            maker = draw.choice(MAKERS)
+            name = f"{draw.choice(list(PRICES))} no. {draw.randrange(10_000)}"
             price = f"{draw.randrange(1, 500)}.{draw.randrange(100):02}"
-            writer.writerow((f"SKU-{row:07}", name, price, draw.randrange(100)))
+            writer.writerow((f"SKU-{row:07}", maker, name, price, draw.randrange(100)))
 
 
 def cut(path: str) -> list[Chunk]:
@@ -65,19 +86,19 @@ def cut(path: str) -> list[Chunk]:
 
 
 def read(path: str, chunk: Chunk) -> Iterator[Product]:
-    """The products of one chunk. Raises NonRetriableError for a row that is none."""
+    """The products of one chunk. Raises NotAProductList for a row that is none."""
     with open(path, "rb") as file:
         file.seek(chunk.offset)
         reader = csv.reader(_lines(file))
         for row in range(chunk.first_row, chunk.first_row + chunk.rows):
-            yield _product(path, row, next(reader))
+            yield _product(row, next(reader))
 
 
 def _header(file: BinaryIO) -> None:
     columns = tuple(next(csv.reader(_lines(file)), ()))
     if columns != COLUMNS:
         # No second try will change the file.
-        raise NonRetriableError(f"{file.name} has columns {columns}, not {COLUMNS}.")
+        raise NotAProductList(f"Its columns are {columns}, not {COLUMNS}.")
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
@@ -86,9 +107,13 @@ def _lines(file: BinaryIO) -> Iterator[str]:
         yield line.decode("utf-8")
 
 
-def _product(path: str, row: int, cells: list[str]) -> Product:
+def _product(row: int, cells: list[str]) -> Product:
     try:
-        sku, name, price, stock = cells
-        return Product(row, sku, name, int(Decimal(price) * 100), int(stock))
+        sku, maker, name, price, stock = cells
+        return Product(row, sku, maker, name, int(Decimal(price) * 100), int(stock))
     except (ValueError, InvalidOperation) as error:
-        raise NonRetriableError(f"{path}, row {row}: {cells} is not a product.") from error
+        raise NotAProductList(f"Row {row + 1} is no product: {cells}.") from error
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), rows=100_000)

@@ -1,14 +1,15 @@
 """Pictures: drawing some to work on, and making small ones of big ones.
 
-A picture is named by its path under `pictures()`, e.g. "holiday/07.jpg".
+A picture is named by its path under `pictures()`, e.g. "4f1c/007.jpg".
 """
 
 import math
 import os
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
+from errands import NonRetriableError
 from examples.shop import settings
 from examples.shop.executions import record_execution
 
@@ -22,7 +23,7 @@ def pictures() -> Path:
 
 
 def thumbnails() -> Path:
-    return settings.DATA / "thumbnails"
+    return settings.FILES / "thumbnails"
 
 
 def make_thumbnail(picture: str) -> str:
@@ -37,11 +38,20 @@ def make_cover(picture: str) -> str:
     return _shrink(picture, COVER, str(Path(picture).with_stem("cover")))
 
 
+def list_thumbnails(album: str) -> list[str]:
+    """Those that are finished, by their paths under `settings.FILES`."""
+    found = (thumbnails() / album).glob("[!.]*")
+    return sorted(str(path.relative_to(settings.FILES)) for path in found)
+
+
 def _shrink(picture: str, size: tuple[int, int], name: str) -> str:
     target = thumbnails() / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    with Image.open(pictures() / picture) as image:
-        small = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    try:
+        with Image.open(pictures() / picture) as image:
+            small = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise NonRetriableError(f"{picture} is no picture.") from error
     # Under its final name when it is whole: a crash leaves no half a picture, a repetition no harm.
     unfinished = target.with_stem(f".{target.stem}")
     small.save(unfinished)
@@ -49,13 +59,13 @@ def _shrink(picture: str, size: tuple[int, int], name: str) -> str:
     return name
 
 
-def draw_album(album: str, count: int) -> list[str]:
-    """Draw `count` pictures, JPEG and PNG in turn; gives their paths."""
-    (pictures() / album).mkdir(parents=True, exist_ok=True)
-    names = [f"{album}/{n:02}.{'png' if n % 2 else 'jpg'}" for n in range(count)]
-    for n, name in enumerate(names):
-        _draw(hue=255 * n // count, sun=n / count).save(pictures() / name)
-    return names
+def draw_album(folder: Path, count: int) -> list[Path]:
+    """Draw `count` pictures, JPEG and PNG in turn, as from a camera; gives their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{n:03}.{'png' if n % 2 else 'jpg'}" for n in range(count)]
+    for n, path in enumerate(paths):
+        _draw(hue=255 * n // count, sun=n / count).save(path)
+    return paths
 
 
 def _draw(hue: int, sun: float) -> Image.Image:

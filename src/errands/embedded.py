@@ -1,8 +1,9 @@
 """errands inside the user's own process: a process of the store that knows and executes an App."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from errands.clock import Alarms, Chance, Clock
@@ -13,14 +14,14 @@ from errands.sdk import logs
 from errands.sdk.app import App
 from errands.sdk.backend import Backend
 from errands.sdk.live import LiveCaller
-from errands.settings import Settings, settings_from
+from errands.settings import Settings, settings_here
 from errands.store.interface import Store
 from errands.store.open import open_store
 
 
-def open_embedded(url: str, app: App) -> Backend:
+def open_backend_for(url: str, app: App) -> Backend:
     """The backend for a store's URL. No I/O yet."""
-    return Embedded(lambda: open_store(url), app, settings_from())
+    return Embedded(lambda: open_store(url), app, settings_here())
 
 
 class Embedded(Process):
@@ -53,31 +54,34 @@ class Embedded(Process):
     # -- worker --------------------------------------------------------------------------------
 
     def worker(self, concurrency: int | None) -> AbstractAsyncContextManager[object]:
-        return self._worker(concurrency or self.settings.concurrency)
+        return self._execute(concurrency or self.settings.concurrency)
 
     @asynccontextmanager
-    async def _worker(self, concurrency: int) -> AsyncGenerator["Embedded"]:
+    async def _execute(self, concurrency: int) -> AsyncGenerator["Embedded"]:
         await self.connect()
-        self.say_concurrency(concurrency)
-        functions = ThreadPoolExecutor(self.settings.threads, "errands-function")
-        steps = ThreadPoolExecutor(self.settings.threads, "errands-step")
-        caller = LiveCaller(self.app, functions, steps, self.settings.value_bytes)
-        logs.capture()
-        for middleware in self.app.middleware:
-            await middleware.start()
-        try:
-            await self.register(is_complete=True)
-            try:
-                async with self.working(caller, concurrency, self._served):
-                    yield self
-            finally:
-                self.say_that_it_stopped()
-        finally:
-            functions.shutdown(wait=False, cancel_futures=True)
-            steps.shutdown(wait=False, cancel_futures=True)
-            logs.release()
+        async with AsyncExitStack() as stack:
+            # What has been started is stopped, the last first, also when the next cannot start.
+            caller = LiveCaller(
+                self.app,
+                self._threads("errands-function", stack),
+                self._threads("errands-step", stack),
+                self.settings.value_bytes,
+            )
+            logs.capture()
+            stack.callback(logs.release)
             for middleware in self.app.middleware:
-                await middleware.stop()
+                await middleware.start()
+                stack.push_async_callback(middleware.stop)
+            await asyncio.to_thread(self.say_concurrency, concurrency)
+            stack.push_async_callback(asyncio.to_thread, self.say_that_it_stopped)
+            await self.register(is_complete=True)
+            async with self.working(caller, concurrency, self._served):
+                yield self
+
+    def _threads(self, name: str, stack: AsyncExitStack) -> ThreadPoolExecutor:
+        pool = ThreadPoolExecutor(self.settings.threads, name)
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        return pool
 
     def _served(self) -> frozenset[int]:
         config = self.store.reader.config()

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
@@ -24,15 +24,16 @@ import msgspec
 
 from errands.embedded import Embedded
 from errands.executors.committer import Committer, Effects
-from errands.model.duration import Duration, format_ms, parse_duration
+from errands.model.duration import Duration, format_ms
 from errands.model.errors import ErrandsError, InvalidConfig
 from errands.model.ids import public_id
 from errands.model.run import Done, RunStatus
 from errands.sdk.app import App
 from errands.sdk.backend import DEFAULT_URL
-from errands.settings import Settings, settings_from
+from errands.settings import Settings, secrets_of, settings_here, without_secrets
 from errands.store.cycle import Entry
 from errands.store.open import check_folder, open_store
+from errands.telemetry import log_lines
 
 log = logging.getLogger("errands.worker")
 HURRY_SECONDS = 5.0
@@ -71,18 +72,13 @@ def run_worker(
     Call it in the main thread. None: as the settings say.   concurrency: of each process.
     Raises InvalidConfig, StoreError.
     """
-    settings = settings_from()
-    if concurrency is not None:
-        settings = msgspec.structs.replace(
-            settings, concurrency=_positive(concurrency, "concurrency")
-        )
-    if grace is not None:
-        settings = msgspec.structs.replace(settings, grace_ms=parse_duration(grace, "grace"))
-    options = Options(target, store, settings, is_verbose)
-    _check_target(target)
+    settings = settings_here(concurrency=concurrency, grace_ms=grace)
+    # A child is told on its command line, which everybody on the machine can read.
+    options = Options(target, store, without_secrets(settings), is_verbose)
+    check_target(target)
     if store is not None:
         check_folder(store)
-    configure_logging(is_verbose=is_verbose)
+    configure_logging(settings, is_verbose=is_verbose)
     if _positive(processes, "processes") > 1:
         log.warning(
             "One worker process is the fastest on SQLite: several take turns to write. "
@@ -99,18 +95,16 @@ def _positive(number: int, name: str) -> int:
     return number
 
 
-def configure_logging(*, is_verbose: bool) -> None:
+def configure_logging(settings: Settings, *, is_verbose: bool = False) -> None:
     """Lines on stderr, unless the App has set up logging of its own."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
+    log_lines.configure_logging(settings.log_format, secrets=secrets_of(settings))
     log.setLevel(logging.DEBUG if is_verbose else logging.INFO)
 
 
 # -- the App ---------------------------------------------------------------------------------------
 
 
-def _check_target(target: str) -> tuple[str, str]:
+def check_target(target: str) -> tuple[str, str]:
     module, _, attribute = target.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
         raise InvalidConfig(
@@ -122,7 +116,7 @@ def _check_target(target: str) -> tuple[str, str]:
 
 def load_app(target: str) -> App:
     """The App at "module:attribute", looked for in the current folder too. Raises InvalidConfig."""
-    name, attribute = _check_target(target)
+    name, attribute = check_target(target)
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     found: Any = _import(name)
@@ -167,6 +161,9 @@ def _import_failed(name: str, error: BaseException) -> InvalidConfig:
     frames = traceback.extract_tb(error.__traceback__)
     last = next((f for f in reversed(frames) if not f.filename.startswith("<")), None)
     at = f" at {last.filename}:{last.lineno}" if last is not None else ""
+    if isinstance(error, SyntaxError):
+        at = f" at {error.filename}:{error.lineno}"
+        error = SyntaxError(error.msg)
     return InvalidConfig(
         f"Importing {name!r} failed: {type(error).__name__}: {error}{at}.",
         hint="ERRANDS_DEBUG=1 shows the traceback.",
@@ -185,7 +182,7 @@ def work(options: Options, ready: Callable[[], None] = lambda: None) -> int:
         check_folder(url)
     backend = Reporting(lambda: open_store(url), app, options.settings)
     try:
-        with app.use_backend(backend), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with app.use_backend(backend), asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_work(app, backend, url, options, ready))
     finally:
         backend.close()
@@ -203,7 +200,7 @@ def collect_rarely() -> None:
     gc.set_threshold(50_000, 50, 100)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:
@@ -217,12 +214,12 @@ async def _work(
     told = asyncio.Event()
     backend.on_broken = told.set
     hurry = asyncio.Event()
-    with _signals(asyncio.get_running_loop(), told, hurry):
+    with signals(asyncio.get_running_loop(), told, hurry):
         async with app.worker(concurrency=options.settings.concurrency):
             log.info(
                 "app %s: %s, store %s, concurrency %d, process %d",
                 app.id,
-                _count(len(app.definitions), "function"),
+                count_of(len(app.definitions), "function"),
                 url,
                 options.settings.concurrency,
                 os.getpid(),
@@ -233,7 +230,7 @@ async def _work(
             executing = len(backend.executing)
             log.info(
                 "stopping: %s",
-                f"{_count(executing, 'run')} may go on for {format_ms(options.settings.grace_ms)}"
+                f"{count_of(executing, 'run')} may go on for {format_ms(options.settings.grace_ms)}"
                 if executing
                 else "nothing executes",
             )
@@ -244,17 +241,17 @@ async def _work(
 async def _give_back(backend: "Reporting", hurry: asyncio.Event) -> None:
     """At the second signal: do not wait for what executes."""
     await hurry.wait()
-    log.info("stopping at once: %s given back", _count(len(backend.executing), "run"))
+    log.info("stopping at once: %s given back", count_of(len(backend.executing), "run"))
     if backend.dispatcher is not None:
         await backend.dispatcher.runner.release_all("its worker was told to stop at once")
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @contextmanager
-def _signals(
+def signals(
     loop: asyncio.AbstractEventLoop, told: asyncio.Event, hurry: asyncio.Event
 ) -> Generator[None]:
     """The first signal sets `told`, the next `hurry`; and soon ends the process in any case."""
@@ -298,23 +295,34 @@ class Reporting(Embedded):
 
     def deliver(self, committer: Committer, entries: list[Entry], effects: Effects | None) -> None:
         super().deliver(committer, entries, effects)
-        if effects is not None and effects.done and log.isEnabledFor(logging.DEBUG):
-            for done in effects.done:
-                self._report(committer, done)
+        if effects is not None and effects.done:
+            self.ended(committer, effects.done)
 
-    def _report(self, committer: Committer, done: Done) -> None:
-        function = committer.config.functions[done.function]
-        took = done.at - (done.started_at or done.at)
-        run, name = public_id(done.run, self.key), f"{function.app}/{function.config.slug}"
-        word = RunStatus(done.status).name.lower()
-        log.debug(
-            "run %s of %s %s after %s",
-            run,
-            name,
-            word,
-            format_ms(took),
-            extra={"run": run, "function": name, "status": word, "took_ms": took},
-        )
+    def ended(self, committer: Committer, several: Sequence[Done]) -> None:
+        """In the committer's thread."""
+        if not log.isEnabledFor(logging.DEBUG):
+            return
+        for done in several:
+            run, name = public_id(done.run, self.key), name_of(committer, done)
+            word, took = RunStatus(done.status).name.lower(), took_ms(done)
+            log.debug(
+                "run %s of %s %s after %s",
+                run,
+                name,
+                word,
+                format_ms(took),
+                extra={"run": run, "function": name, "status": word, "took_ms": took},
+            )
+
+
+def name_of(committer: Committer, done: Done) -> str:
+    """app/function"""
+    function = committer.config.functions[done.function]
+    return f"{function.app}/{function.config.slug}"
+
+
+def took_ms(done: Done) -> int:
+    return done.at - (done.started_at or done.at)
 
 
 # -- several processes -----------------------------------------------------------------------------
@@ -412,7 +420,8 @@ def _ended(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-def _child(descriptor: int, options: Options) -> int:
+def follow_parent(descriptor: int) -> socket.socket:
+    """In a child: end when the parent does, even by kill -9. Gives the socket shared with it."""
     parent = socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
 
@@ -422,12 +431,18 @@ def _child(descriptor: int, options: Options) -> int:
             parent.recv(1)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    threading.Thread(target=stop_with_parent, name="errands-parent", daemon=True).start()
+    return parent
+
+
+def _child(descriptor: int, options: Options) -> int:
+    parent = follow_parent(descriptor)
+
     def say_ready() -> None:
         with suppress(OSError):
             parent.sendall(READY)
 
-    threading.Thread(target=stop_with_parent, name="errands-parent", daemon=True).start()
-    configure_logging(is_verbose=options.is_verbose)
+    configure_logging(settings_here(), is_verbose=options.is_verbose)
     try:
         return work(options, say_ready)
     except ErrandsError as error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from errands.embedded import open_embedded
+from errands.embedded import open_backend_for
 from errands.sdk.app import App
 from tests.cli import shop
 
@@ -36,7 +37,7 @@ class Answer:
 
 
 class Process:
-    """A worker that runs beside the test."""
+    """A worker or a server that runs beside the test; all that it says is read."""
 
     def __init__(self, popen: "subprocess.Popen[str]") -> None:
         self.popen = popen
@@ -46,8 +47,8 @@ class Process:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.popen.stderr is not None
-        for line in self.popen.stderr:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
             self._lines.put(line)
         self._lines.put(None)
 
@@ -112,18 +113,77 @@ def errands(tmp_path: Path, environment: dict[str, str]) -> Callable[..., Answer
 
 
 @pytest.fixture
+def on_terminal(tmp_path: Path, environment: dict[str, str]) -> Callable[..., str]:
+    """What a command shows on a terminal."""
+
+    def run(*arguments: str, **more: str) -> str:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "errands.cli.main", *arguments],
+            cwd=tmp_path,
+            env={**environment, "COLUMNS": "160", **more},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = b""
+        try:
+            while some := os.read(ours, 65536):
+                shown += some
+        except OSError:
+            pass  # this is how a terminal says that nobody is left at its other end
+        os.close(ours)
+        process.wait(SECONDS)
+        return shown.decode()
+
+    return run
+
+
+@pytest.fixture
 def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
     """Start a worker, and go on; it is killed after the test, if it still runs."""
+    with _starting(tmp_path, environment) as begin:
+
+        def start_worker(*given: str, target: str = "tests.cli.shop:app", **more: str) -> Process:
+            return begin("worker", target, *given, **more)
+
+        yield start_worker
+
+
+@pytest.fixture
+def serve(
+    tmp_path: Path, environment: dict[str, str]
+) -> Iterator[Callable[..., tuple[Process, str]]]:
+    """Start a server with the shop in it, on the test's store; gives its URL too."""
+    with _starting(tmp_path, environment) as begin:
+
+        def start_server(port: int = 0) -> tuple[Process, str]:
+            server = begin("dev", "tests.cli.shop:app", "--no-reload", "--port", str(port))
+            return server, server.wait_line(r"(http://127\.0\.0\.1:\d+)")[1]
+
+        yield start_server
+
+
+@pytest.fixture
+def beside(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
+    """Start any command, and go on."""
+    with _starting(tmp_path, environment) as begin:
+        yield begin
+
+
+@contextmanager
+def _starting(folder: Path, environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
-    def begin(*arguments: str, target: str = "tests.cli.shop:app", **more: str) -> Process:
+    def begin(*arguments: str, **more: str) -> Process:
         popen = subprocess.Popen(
-            [sys.executable, "-m", "errands.cli.main", "worker", target, *arguments],
-            cwd=tmp_path,
+            [sys.executable, "-m", "errands.cli.main", *arguments],
+            cwd=folder,
             env={**environment, **more},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
         started.append(Process(popen))
@@ -134,8 +194,8 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[...,
         process.popen.kill()
         process.popen.wait()
         process.wait_silence()
-        assert process.popen.stderr is not None
-        process.popen.stderr.close()
+        assert process.popen.stdout is not None
+        process.popen.stdout.close()
 
 
 @pytest.fixture
@@ -144,7 +204,7 @@ def sending(url: str) -> Callable[[], Any]:
 
     @contextmanager
     def connected() -> Iterator[App]:
-        backend = open_embedded(url, shop.app)
+        backend = open_backend_for(url, shop.app)
         with shop.app.use_backend(backend):
             try:
                 yield shop.app

@@ -68,3 +68,30 @@ async def nap() -> None:
 @app.function(on=Paid)
 async def thank(event: Paid) -> str:
     return f"thanks for {event.order_id}"
+
+
+class Refund(Event, name="refund"):
+    order_id: str
+
+
+@app.function(on=Refund, retries=0)
+async def pay_back(event: Refund) -> None:
+    raise ValueError(f"no money for {event.order_id}")
+
+
+class Signed(Event, name="signed"):
+    folder: str
+
+
+@app.function(on=Signed)
+async def deliver(event: Signed) -> str:
+    """Executes until the file `go` is there, between two steps."""
+    await step.run("pack", total, 1, 2)
+    await hold_on(event.folder)
+    return await step.run("ship", str, "shipped")
+
+
+async def hold_on(folder: str) -> None:
+    progress.set(50, "on its way")
+    while not Path(folder, "go").exists():  # noqa: ASYNC110 - told by another process
+        await asyncio.sleep(0.01)

@@ -44,6 +44,22 @@ def refused(answer: Answer, *names: str) -> None:
         (["runs", "list", "--limit", "many"], ["--limit", "integer"]),
         (["runs", "show"], ["ID"]),
         (["runs", "cancel"], ["ID"]),
+        (["rnus"], ["'rnus'", "Did you mean 'runs'? `errands --help`"]),
+        (["send"], ["NAME"]),
+        (["send", "paid", "{"], ["DATA is no JSON", "'{'", "@file.json"]),
+        (["send", "paid", "[1]"], ["DATA is JSON, but no object"]),
+        (["send", "paid", "@nowhere.json"], ["nowhere.json cannot be read"]),
+        (["send", "paid", "a=1", "b"], ["'b'", "pairs"]),
+        (["send", "paid", "a:=x"], ["a is no JSON"]),
+        (["send", "paid", "--user", "7"], ["--user is JSON, but no object"]),
+        (["send", "paid", "--ts", "noon"], ["--ts: 'noon' is no time", "milliseconds"]),
+        (["jobs", "update", "X"], ["Nothing is to be changed", "--progress"]),
+        (["jobs", "update", "X", "--result", "{"], ["--result is no JSON"]),
+        (["migrate", "--url", "http://localhost"], ["--url"]),
+        (["migrate", "--store", "http://localhost:1"], ["is a server", "--store sqlite:///"]),
+        (["runs", "list", "--url", "redis://x"], ["redis://x", "sqlite:///"]),
+        (["init", "no-module.py"], ["no-module.py could not be imported"]),
+        (["init", "nowhere/a.py"], ["no folder nowhere"]),
     ],
 )
 def test_a_wrong_command_line_is_refused(
@@ -54,7 +70,17 @@ def test_a_wrong_command_line_is_refused(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["runs", "list"], ["runs", "show", "X"], ["runs", "cancel", "X"], ["doctor"]],
+    [
+        ["runs", "list"],
+        ["runs", "show", "X"],
+        ["runs", "cancel", "X"],
+        ["runs", "watch", "X"],
+        ["functions", "list"],
+        ["events", "list"],
+        ["jobs", "create"],
+        ["send", "paid"],
+        ["doctor"],
+    ],
     ids=" ".join,
 )
 def test_a_store_that_is_not_there_is_not_made(
@@ -70,13 +96,27 @@ def test_migrate_check_makes_no_store_either(errands: Errands, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["runs", "show", "X"], ["runs", "cancel", "X"], ["runs", "list", "--before", "X"]],
-    ids=" ".join,
+    ("arguments", "names"),
+    [
+        (["runs", "show", "X"], ["no run 'X'"]),
+        (["runs", "cancel", "X"], ["no run 'X'"]),
+        (["runs", "rerun", "X"], ["no run 'X'"]),
+        (["runs", "watch", "X"], ["no run 'X'"]),
+        (["events", "show", "X"], ["no event 'X'"]),
+        (["jobs", "show", "X"], ["Job not found"]),
+        (["jobs", "watch", "X"], ["Job not found"]),
+        (["jobs", "cancel", "X"], ["Job not found"]),
+        (["jobs", "update", "X", "--progress", "1"], ["Job not found"]),
+        (["runs", "list", "--before", "X"], ["--before", "shows the ids"]),
+        (["events", "list", "--before", "X"], ["--before", "shows the ids"]),
+    ],
+    ids=lambda given: " ".join(given),
 )
-def test_an_id_that_is_none_is_refused(errands: Errands, arguments: list[str]) -> None:
+def test_an_id_that_is_none_is_refused(
+    errands: Errands, arguments: list[str], names: list[str]
+) -> None:
     errands("migrate")
-    refused(errands(*arguments), "'X' is no id of this store. `errands runs list` shows")
+    refused(errands(*arguments), *names)
 
 
 @pytest.mark.parametrize("tag", ["foo", "=foo", ""])

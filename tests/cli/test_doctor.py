@@ -46,7 +46,7 @@ def test_each_check_reports(errands: Errands) -> None:
     errands("migrate")
     checks = [finding["check"] for finding in errands("doctor").json["findings"]]
     assert checks == [
-        "python", "store", "database", "wal", "disk", "writing", "clock", "workers",
+        "python", "keys", "store", "database", "wal", "disk", "writing", "clock", "workers",
     ]  # fmt: skip
 
 
@@ -133,3 +133,24 @@ def test_a_file_that_is_no_database_is_a_problem(errands: Errands, tmp_path: Pat
     (problem,) = problems(errands("doctor", "--store", f"sqlite:///{text}"))
 
     assert "cannot be used as a store" in problem["finding"]
+
+
+def test_keys_that_are_not_complete_are_a_problem(errands: Errands) -> None:
+    errands("migrate")
+
+    (problem,) = problems(errands("doctor", ERRANDS_EVENT_KEY="k", ERRANDS_API_TOKEN="t"))
+
+    assert problem["check"] == "keys"
+    assert "ERRANDS_SIGNING_KEY is not set" in problem["finding"]
+    assert "`errands keys new`" in problem["fix"]
+
+
+def test_a_problem_comes_with_its_fix_and_nothing_else_does(
+    errands: Errands, sending: Sending
+) -> None:
+    with sending():
+        sync(shop.add.enqueue(1))
+    answer = errands("doctor", ERRANDS_EVENT_KEY="k")
+    assert len(problems(answer)) == 2
+    for finding in answer.json["findings"]:
+        assert bool(finding["fix"]) is not finding["ok"]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -15,40 +14,12 @@ import pytest
 
 from errands import sync
 from tests.cli import shop
-from tests.cli.conftest import SECONDS, Answer, Process
+from tests.cli.conftest import Answer, Process
 
 Errands = Callable[..., Answer]
 Start = Callable[..., Process]
 Sending = Callable[[], Any]
 OnTerminal = Callable[..., str]
-
-
-@pytest.fixture
-def on_terminal(tmp_path: Path, environment: dict[str, str]) -> OnTerminal:
-    """What a command shows on a terminal."""
-
-    def run(*arguments: str, **more: str) -> str:
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "errands.cli.main", *arguments],
-            cwd=tmp_path,
-            env={**environment, "COLUMNS": "160", **more},
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        shown = b""
-        try:
-            while some := os.read(ours, 65536):
-                shown += some
-        except OSError:
-            pass  # this is how a terminal says that nobody is left at its other end
-        os.close(ours)
-        process.wait(SECONDS)
-        return shown.decode()
-
-    return run
 
 
 def plain(shown: str) -> str:

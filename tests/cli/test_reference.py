@@ -8,9 +8,9 @@ import msgspec
 import pytest
 import typer.main
 
+from errands.cli.config import shown
 from errands.cli.main import app
-from errands.model.duration import format_ms
-from errands.settings import VARIABLES, Settings
+from errands.settings import VARIABLES, Found, Settings
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 CLI = (REFERENCE / "cli.md").read_text()
@@ -33,7 +33,8 @@ def section(name: str) -> str:
 
 
 def flags(command: Any) -> list[str]:
-    return [flag for p in command.params for flag in p.opts if flag.startswith("-")]
+    named = [flag for p in command.params for flag in (*p.opts, *p.secondary_opts)]
+    return [flag for flag in named if flag.startswith("-")]
 
 
 ALL = commands(ROOT, "errands")
@@ -51,7 +52,19 @@ def test_every_flag_is_in_the_reference(name: str, command: Any) -> None:
 @pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
 def test_the_reference_has_no_flag_that_is_not_there(name: str, command: Any) -> None:
     rows = "".join(line for line in section(name).splitlines() if line.startswith("| `-"))
-    assert {*re.findall(r"`(--?[a-z]+)", rows)} <= {*flags(command), "--concurrency"}
+    assert {*re.findall(r"`(--?[a-z-]+)", rows)} <= {*flags(command), "--concurrency"}
+
+
+@pytest.mark.parametrize("name", [name.removeprefix("errands ") for name, _ in ALL])
+def test_every_command_is_in_the_table_of_the_reference(name: str) -> None:
+    assert f"](#errands-{name.replace(' ', '-')})" in CLI
+
+
+@pytest.mark.parametrize("name", list(ROOT.commands))
+def test_the_help_of_all_says_what_the_help_of_each_says(name: str) -> None:
+    """Written twice, so that listing the commands does not import them."""
+    said, listed = ROOT.commands[name].help, ROOT.table[name].help
+    assert said.replace("\n", " ").startswith(listed.rstrip("."))
 
 
 def test_the_flags_of_errands_itself_are_in_the_reference() -> None:
@@ -62,8 +75,7 @@ def test_the_flags_of_errands_itself_are_in_the_reference() -> None:
 @pytest.mark.parametrize("name", VARIABLES)
 def test_every_setting_is_in_the_reference_with_its_default(name: str) -> None:
     (row,) = re.findall(rf"^\| `{VARIABLES[name]}` \| ([^|]+) \|", SETTINGS, re.MULTILINE)
-    default = getattr(Settings(), name)
-    assert row == (format_ms(default) if name.endswith("_ms") else str(default))
+    assert row == shown(Found(name, getattr(Settings(), name), "default"))
 
 
 def test_every_setting_has_a_variable() -> None:

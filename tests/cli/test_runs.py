@@ -223,10 +223,11 @@ def test_a_parked_run_says_what_it_waits_for(
     with sending():
         job = sync(shop.nap.enqueue())
     start().wait_line("app shop")
-    while not (run := errands("runs", "show", job.id).json)["waitingFor"].startswith("the end"):
+    while "waits" not in whats(run := errands("runs", "show", job.id).json):
         pass
 
-    assert run["waitingFor"].startswith("the end of sleep 'night', at ")
+    (waits,) = run["waitingFor"]
+    assert (waits["what"], waits["at"] > run["startedAt"]) == ("the end of sleep 'night'", True)
     assert whats(run) == ["created", "started", "waits", "parked"]
 
 
@@ -234,7 +235,8 @@ def test_a_run_that_nobody_claims_says_so(errands: Errands, sending: Sending) ->
     with sending():
         job = sync(shop.add.enqueue(1))
     run = errands("runs", "show", job.id).json
-    assert run["waitingFor"] == "a worker that serves this function and has room"
+    (waits,) = run["waitingFor"]
+    assert waits == {"what": "a worker that serves this function and has room", "at": None}
 
 
 # -- cancel ----------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ def test_cancel_ends_a_run_that_waits(errands: Errands, sending: Sending) -> Non
 
     answer = errands("runs", "cancel", job.id, "--reason", "not wanted")
 
-    assert (answer.code, answer.json["status"]) == (0, "failed")
+    assert (answer.code, answer.json["status"]) == (0, "cancelled")
     assert answer.json["cancelled"] == "not wanted"
 
 

@@ -27,9 +27,9 @@ from errands.model.job import NewJob
 from errands.model.run import Run
 from errands.model.step import Step, StepKind, StepStatus
 from errands.store.interface import TRIES_MAX, Store
+from tests.store.backdoor import full_disk
 from tests.store.batch import write
 from tests.store.process import KEEP_MS, NOW, REPORT, Process, StillClock, join, returned
-from tests.store.test_unavailable import full_disk
 
 SENT = Sent((NewEvent("a", b"{}"),))
 BROKEN_TEXT = b"{"

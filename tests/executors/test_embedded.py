@@ -18,7 +18,7 @@ from errands.settings import Settings
 from errands.store.cycle import Entry
 from errands.store.open import open_store
 from tests.sdk.rig import Rig
-from tests.store.test_unavailable import full_disk
+from tests.store.backdoor import full_disk
 
 app = App("shop")
 JOB = NewJob("shop", "hello", b"{}", delay_ms=None)
@@ -127,7 +127,7 @@ async def test_functions_that_could_not_be_registered_are_before_the_next_send(
     await rig.connect()
 
     assert rig.is_connected
-    assert [f.config.slug for f in rig.store.reader.config().functions.values()] == ["hello"]
+    assert list(rig.store.reader.config().by_slug) == [("shop", "hello")]
     rig.store.close()
 
 

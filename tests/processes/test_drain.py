@@ -18,7 +18,7 @@ def test_what_executes_finishes_within_the_grace(office: Office) -> None:
 
 def test_what_does_not_finish_is_given_back_and_done_by_another(office: Office) -> None:
     first = works(office.worker(ERRANDS_GRACE="200ms"))
-    assert office.script("sync(slow.enqueue('it', 2.0))").wait() == 0
+    assert office.script("sync(slow.enqueue('it', 6.0))").wait() == 0
     wait_until(lambda: len(trail.read(office.trail, "lingers")) == 2, "the second step executes")
     second = works(office.worker())
 

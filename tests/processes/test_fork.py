@@ -59,7 +59,7 @@ def test_the_parents_proof_of_life_survives_its_child(office: Office) -> None:
     sender = office.script(
         FORK.replace("send(0)", "sync(app.send(Ordered(n=0)))")
         + """
-node = app.backend._node
+node = app.backend.membership.node
 end(fork(lambda: os.closerange(3, 200)))
 
 def look():
@@ -89,3 +89,42 @@ for thread in threads: thread.join()
     assert sender.wait() == 0, "".join(sender.lines)
     assert len(trail.read(office.trail, "sent")) == 1 + 3 * 20 + 5
     assert ledger.is_sound(office.path)
+
+
+def test_a_worker_that_forks_goes_on_hearing_of_what_its_child_sends(office: Office) -> None:
+    """Its connections are new ones after the fork, and count the versions of the file anew."""
+    worker = office.script(
+        """
+import asyncio, threading
+from pathlib import Path
+
+async def main():
+    async with app.worker():
+        assert await (await echo.enqueue("before")).result(timeout="20s") == "before"
+        pid = os.fork()
+        if pid == 0:
+            # In a thread: the child has no use for the loop that it was forked from.
+            def send():
+                sync(echo.enqueue("from the child"))
+            thread = threading.Thread(target=send)
+            thread.start()
+            thread.join()
+            time.sleep(60)
+            os._exit(0)
+        try:
+            async with asyncio.timeout(20):
+                while not heard():
+                    await asyncio.sleep(0.01)
+        finally:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+
+def heard():
+    from tests.processes import ledger
+    return len(ledger.runs(PATH)) == 2 and not ledger.unfinished(PATH)
+
+asyncio.run(main())
+""".replace("PATH", f"Path({str(office.path)!r})")
+    )
+
+    assert worker.wait() == 0, "".join(worker.lines)

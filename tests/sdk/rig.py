@@ -180,8 +180,8 @@ class Rig(Embedded):
         dead = self.committer.here.worker
         self._forget()
         self.committer.is_closed = True
-        self.store.drop_node(self._node)
-        here, new_id = self._join(0)
+        self.membership.leave()
+        here, new_id = self.membership.join(0)
         self.committer = self.make_committer(here, new_id)
         beat_at = next(w.beat_at for w in self.store.reader.workers() if w.id == dead)
         self.committer.submit(WorkerLost(dead, beat_at, "killed by the test"))

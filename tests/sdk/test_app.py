@@ -75,6 +75,15 @@ class Notebook:
     async def cancel(self, job_id: str, reason: str | None) -> None:
         self.cancelled.append((job_id, reason))
 
+    async def create_job(self, key: str | None, keep_ms: int) -> tuple[JobView, bool]:
+        raise NotImplementedError
+
+    async def update_job(self, job_id: str, **change: Any) -> JobView:
+        raise NotImplementedError
+
+    async def rerun(self, run_id: str) -> str:
+        raise NotImplementedError
+
     def worker(self, concurrency: int | None) -> AbstractAsyncContextManager[object]:
         raise NotImplementedError
 

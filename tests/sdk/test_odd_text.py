@@ -9,9 +9,9 @@ import pytest
 
 from errands import App, EventRefused, InvalidConfig, progress, step
 from errands.model.ids import public_id
+from errands.model.text import storable
 from errands.sdk import logs
 from errands.sdk.event import new_event
-from errands.sdk.text import storable
 from tests.sdk.rig import Rig
 
 

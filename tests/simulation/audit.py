@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from errands.model.function import EXTERNAL
 from errands.model.ids import RunId
-from errands.model.run import RunStatus
+from errands.model.run import Moment, RunStatus
 from errands.model.step import StepKind, StepStatus
+from tests.simulation.doors import BROKEN, LOST
 from tests.simulation.workload import STARTS
 
 if TYPE_CHECKING:
@@ -16,19 +18,22 @@ if TYPE_CHECKING:
 
 LEFT_OVERS = ("item", "ready", "timer", "wait", "inbox")
 _decode = msgspec.json.decode
-FAILURES = ("Boom", "NonRetriableError", "StepError", "Crashed")
+FAILURES = ("Boom", "NonRetriableError", "StepError", "Crashed", LOST, BROKEN)
 """What runs of the workload may fail with."""
 
 
 class Audit:
     def __init__(self, simulation: "Simulation") -> None:
-        self.world, self.book = simulation.world, simulation.book
+        self.world, self.book, self.doors = simulation.world, simulation.book, simulation.doors
         self._processes = simulation.world.processes
         self._db = simulation.observer
         self.slugs = dict(self._all("SELECT id, slug FROM function ORDER BY id"))
         self.runs = self._all(
             "SELECT id, function, event, input, parent, parent_step FROM run ORDER BY id"
         )
+        self.repetitions = {
+            run for (run,) in self._all(f"SELECT run FROM history WHERE moment = {Moment.REPEATS}")
+        }
         self.done = {r: (s, o) for r, s, o in self._all("SELECT run, status, output FROM done")}
         self.events = self._all("SELECT id, name, data, key FROM event ORDER BY id")
         self.steps = self._all(
@@ -48,6 +53,8 @@ class Audit:
         self._failures_are_told()
         self._replays_saw_the_same()
         self._room_is_free()
+        for wrong in self.doors.audit(self._db):
+            self._broken(wrong)
 
     def _broken(self, what: str) -> None:
         self.world.violate(what)
@@ -65,7 +72,8 @@ class Audit:
             if run not in self.done:
                 self._broken(f"{self.book.name(run)} ({self.slugs[function]}) has no outcome")
         for run, done in self.book.done.items():
-            if self.done.get(run) != (int(done.status), done.output):
+            is_removed = run in self.book.external and run not in self.done
+            if not is_removed and self.done.get(run) != (int(done.status), done.output):
                 self._broken(f"the outcome of {self.book.name(run)} was changed afterwards")
         slug_of = {run[0]: self.slugs[run[1]] for run in self.runs}
         for run, (status, output) in self.done.items():
@@ -77,8 +85,9 @@ class Audit:
         found: Counter[tuple[str, str]] = Counter()
         for _, name, data, _ in self.events:
             found[name, _decode(data)["n"]] += 1
-        for _, function, event, input, parent, _ in self.runs:
-            if event is None and parent is None:
+        for run, function, event, input, parent, _ in self.runs:
+            is_sent = run not in self.repetitions and function != EXTERNAL
+            if event is None and parent is None and is_sent:
                 found["job/" + self.slugs[function], _decode(input)["n"]] += 1
         expected: dict[tuple[str, str], None] = {}
         for sending in self.book.sendings:
@@ -107,8 +116,8 @@ class Audit:
 
     def _events_have_their_runs(self) -> None:
         started: dict[int, list[str]] = {}
-        for _, function, event, _, parent, _ in self.runs:
-            if event is not None and parent is None:
+        for run, function, event, _, parent, _ in self.runs:
+            if event is not None and parent is None and run not in self.repetitions:
                 started.setdefault(event, []).append(self.slugs[function])
         for id, name, data, _ in self.events:
             wanted = sorted(STARTS[name](_decode(data)))
@@ -226,6 +235,7 @@ INDEXES = {
         WHERE step.status <= 1 OR step.seq IS NULL""",
     "parked runs that nothing will wake": """
         SELECT item.run FROM item WHERE item.place = 4 AND item.due IS NULL
+        AND (item.function <> 0 OR item.finish_by IS NULL)
         AND NOT EXISTS (SELECT 1 FROM step WHERE step.run = item.run AND step.kind <> 6
                         AND step.status <= 1 AND (step.due IS NOT NULL OR step.kind IN (3, 4)))""",
 }

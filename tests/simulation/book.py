@@ -14,8 +14,10 @@ from errands.engine.input import CancelAsked
 from errands.engine.state import State
 from errands.model.call import KEPT, Refused
 from errands.model.errors import InternalError
+from errands.model.function import EXTERNAL
 from errands.model.ids import RunId, parse_id
 from errands.model.item import Item, Place
+from errands.model.job import ExternalJob
 from errands.model.run import Done
 from errands.model.step import UNORDERED, Step, StepKind, StepStatus
 from errands.sdk.context import SESSION
@@ -74,6 +76,8 @@ class Book:
         """As they were before the latest commit, where it changed them."""
         self.steps: dict[tuple[RunId, str], Step] = {}
         self.done: dict[RunId, Done] = {}
+        self.external: dict[RunId, str] = {}
+        """Runs that are external jobs, and their own ids."""
         self._decisions: dict[tuple[RunId, str], Any] = {}
         self._seen: dict[tuple[RunId, str], None] = {}
         """Results that code was given."""
@@ -158,6 +162,10 @@ class Book:
             if run in self.done:
                 self._broken(f"{self.name(run)} is over, and yet goes on")
             self.items[run] = now
+        for new_run in state.new_runs:
+            if new_run.function == EXTERNAL:
+                asked = msgspec.json.decode(new_run.input or b"", type=ExternalJob)
+                self.external[new_run.id] = asked.key or ""
         for key in state.steps.before:
             new = state.steps.now[key]
             assert new is not None

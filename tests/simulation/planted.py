@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from errands.engine import advance, cancel, decide, decision, ingest, lease, liveness, wait
 from errands.engine.cancel import cancel_asked
 from errands.engine.decision import Decision
-from errands.engine.input import CancelAsked, Sent, WorkerLost
+from errands.engine.external import job_changed
+from errands.engine.input import CancelAsked, JobChanged, Sent, WorkerLost
 from errands.engine.liveness import worker_lost
 from errands.engine.transition import FollowUpQueued, ItemMoved, RunFinished
 from errands.executors.committer import Committer
@@ -292,4 +293,29 @@ def follow_up_is_in_memory_only() -> Generator[None]:
             self._all("move_inbox", -1, follow_up.inbox)
 
     with patch.object(SqliteTransaction, "_apply_inbox", forgetful):
+        yield
+
+
+# -- external jobs, repetitions --------------------------------------------------------------------
+
+
+@planted
+def last_update_is_lost() -> Generator[None]:
+    """The end of an external job is answered, and not kept."""
+
+    def forgetful(given: JobChanged, state: Any) -> Decision:
+        return without(job_changed(given, state), RunFinished)
+
+    with rule(JobChanged, forgetful):
+        yield
+
+
+@planted
+def job_without_updates_is_executed() -> Generator[None]:
+    """When nobody has updated it for long, it is handed to a worker."""
+
+    def given_up(item: Any, state: Any) -> list[Any]:
+        return [ItemMoved(lease.leased(item, state))]
+
+    with patch.object(wait, "given_up", given_up):
         yield

@@ -14,6 +14,7 @@ from errands.store.sqlite.store import SqliteStore
 from tests.simulation import faults
 from tests.simulation.audit import Audit, check_indexes
 from tests.simulation.book import Book
+from tests.simulation.doors import Doors
 from tests.simulation.knobs import turned
 from tests.simulation.process import Process
 from tests.simulation.store import forget_turnstile
@@ -41,6 +42,7 @@ class Simulation:
     def __init__(self, seed: int, path: Path, trace: Callable[[str], None] | None) -> None:
         self.world = World(seed, path, trace)
         self.book = Book(self.world, KEY)
+        self.doors = Doors(self.world, self.book)
         self.busy_seconds = self.world.random.choice((2.0, 8.0, 20.0))
         self.observer = sqlite3.connect(path, isolation_level=None)
         self.traffic = Traffic(self)

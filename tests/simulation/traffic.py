@@ -16,10 +16,12 @@ class Traffic:
     """Survives the crashes of the process in which it runs: what is left is sent by the next."""
 
     def __init__(self, simulation: "Simulation") -> None:
-        self.world, self.book = simulation.world, simulation.book
+        self.world, self.book, self.doors = simulation.world, simulation.book, simulation.doors
         self.left = self.world.random.randrange(4, 16)
         self._pause = simulation.busy_seconds / self.left
         self._count = 0
+        # In some histories only: in the others there is more of all else, and so of what is rare.
+        self._has_doors = simulation.world.seed % 4 == 3
         self._keyed: list[tuple[Sending, list[Any]]] = []
 
     async def run(self, process: Process) -> None:
@@ -32,7 +34,7 @@ class Traffic:
 
     async def _act(self, process: Process) -> None:
         random = self.world.random
-        kind = random.randrange(12)
+        kind = random.randrange(14 if self._has_doors else 12)
         if kind == 0 and self._keyed:
             first, items = random.choice(self._keyed)
             await self._send(process, items, first.key, first)
@@ -48,6 +50,8 @@ class Traffic:
             await self._keyed_job(process)
         elif kind == 5:
             await self._ask(process)
+        elif kind in (12, 13):
+            await self.doors.act(process)
         else:
             events = [self._event() for _ in range(random.choice((1, 1, 1, 2, 4)))]
             if len(events) == 1 and random.random() < 0.4:

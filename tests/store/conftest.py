@@ -1,4 +1,4 @@
-"""Every store that must behave alike; each test runs on each of them, on real files."""
+"""Every store that must behave alike; each test runs on each of them, on real files and servers."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,15 +8,14 @@ import pytest
 from errands.store.interface import Store
 from errands.store.open import open_store
 from tests.store.process import Process, StillClock
-
-STORES = ("sqlite",)
+from tests.store.stores import STORES, new_url
 
 
 @pytest.fixture(params=STORES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Where a store may be made that nobody else uses."""
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path}/errands.db"
+    with new_url(request.param, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """All of a batch is kept, or nothing."""
 
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -21,6 +18,7 @@ from errands.model.run import Done, Label, LogLine, Moment, Progress, Record, Ru
 from errands.model.step import Shape, Step, StepKind, StepStatus, Wait
 from errands.model.worker import Worker, WorkerState
 from errands.store.interface import Store, StoreConflict
+from tests.store.backdoor import content, plant_error, pull_error
 from tests.store.batch import begin, load, write
 from tests.store.process import NOW, REPORT
 
@@ -58,28 +56,6 @@ def everything(number: int) -> list[t.Transition]:
     ]
 
 
-def content(url: str) -> dict[str, list[Any]]:
-    """All that is kept, as somebody else sees it."""
-    db = sqlite3.connect(path_of(url))
-    try:
-        names = [
-            name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")
-        ]
-        return {name: sorted(db.execute(f"SELECT * FROM {name}"), key=repr) for name in names}
-    finally:
-        db.close()
-
-
-def path_of(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///"))
-
-
-def plant(url: str, statement: str) -> None:
-    db = sqlite3.connect(path_of(url), isolation_level=None)
-    db.execute(statement)
-    db.close()
-
-
 def test_the_batch_of_these_tests_writes_to_each_table(store: Store, url: str) -> None:
     before = content(url)
 
@@ -99,17 +75,13 @@ def test_an_error_anywhere_in_a_batch_leaves_nothing_of_it(
     write(store, *everything(10))
     before = content(url)
     event = "UPDATE" if table == "meta" else "INSERT"
-    plant(
-        url,
-        f"CREATE TRIGGER planted AFTER {event} ON {table} "
-        "BEGIN SELECT RAISE(ABORT, 'planted'); END",
-    )
+    plant_error(url, table, event)
 
     with pytest.raises(StoreConflict, match="planted"):
         write(store, *everything(20))
 
     assert content(url) == before
-    plant(url, "DROP TRIGGER planted")
+    pull_error(url, table)
     write(store, *everything(20))
     assert len(content(url)["event"]) == 2
 
@@ -150,6 +122,7 @@ STOPS_BEFORE_ITS_COMMIT = """
 import sys
 from errands.store.open import open_store
 from errands.engine.absorb import absorb
+from tests.store.backdoor import content, plant_error, pull_error
 from tests.store.batch import begin
 from tests.store.test_atomic import everything
 

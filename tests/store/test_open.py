@@ -1,6 +1,5 @@
 """Opening a store: made once, however many come at once; what does not fit is refused."""
 
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from errands.model.step import Step, Wait
 from errands.model.timer import Timer
 from errands.store.interface import Store
 from errands.store.open import open_store
-from tests.store.test_atomic import content, path_of, plant
+from tests.store.backdoor import columns_of, content, is_sqlite, make_schema, plant
+from tests.store.stores import new_url
 
 TABLES = {
     "event": Event, "run": Run, "done": Done, "item": Item, "step": Step, "wait": Wait,
@@ -34,11 +34,7 @@ print(store.reader.key().hex())
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_new_store_has_the_columns_of_the_model(store: Store, url: str, table: str) -> None:
-    db = sqlite3.connect(path_of(url))
-    columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
-    db.close()
-
-    assert columns == [field.name for field in msgspec.structs.fields(TABLES[table])]
+    assert columns_of(url, table) == [field.name for field in msgspec.structs.fields(TABLES[table])]
 
 
 def test_opening_again_changes_nothing(
@@ -53,11 +49,12 @@ def test_opening_again_changes_nothing(
     assert len(before["migration"]) >= 1
 
 
-def test_two_stores_have_two_keys(store: Store, tmp_path: Path) -> None:
-    other = open_store(f"sqlite:///{tmp_path}/other.db")
+def test_two_stores_have_two_keys(store: Store, url: str, tmp_path: Path) -> None:
+    with new_url("sqlite" if is_sqlite(url) else "postgres", tmp_path / "other") as second:
+        other = open_store(second)
 
-    assert other.reader.key() != store.reader.key()
-    other.close()
+        assert other.reader.key() != store.reader.key()
+        other.close()
 
 
 def test_many_processes_that_come_first_make_one_store(url: str) -> None:
@@ -90,7 +87,7 @@ def test_a_migration_that_was_applied_with_another_text_is_refused(store: Store,
 
 
 def test_a_newer_store_is_refused(store: Store, url: str) -> None:
-    plant(url, "INSERT INTO migration(number, name, checksum, at) VALUES (99, 'x', 'x', '')")
+    plant(url, "INSERT INTO migration(number, name, checksum) VALUES (99, 'x', 'x')")
 
     with pytest.raises(StoreError, match="migration 99") as refused:
         open_store(url)
@@ -114,6 +111,7 @@ def test_who_may_not_migrate_opens_what_needs_none(store: Store, url: str) -> No
 
 
 def test_a_database_with_tables_of_the_same_names_is_refused_and_left_alone(url: str) -> None:
+    make_schema(url)
     plant(url, "CREATE TABLE event(mine TEXT)")
 
     with pytest.raises(StoreError, match="event") as refused:
@@ -124,6 +122,7 @@ def test_a_database_with_tables_of_the_same_names_is_refused_and_left_alone(url:
 
 
 def test_a_database_of_somebody_else_may_hold_a_store_too(url: str) -> None:
+    make_schema(url)
     plant(url, "CREATE TABLE customer(name TEXT)")
 
     store = open_store(url)

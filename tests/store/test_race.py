@@ -15,18 +15,18 @@ from errands.model.ids import FunctionId, RunId
 from errands.model.item import Item, Place
 from errands.model.step import Wait
 from errands.store.interface import Store
-from tests.store.batch import begin, load, write
+from tests.store.batch import begin, load, until_free, write
 from tests.store.process import NOW, Process, StillClock
 
 PARKED = Item(RunId(5), FunctionId(7), Place.PARKED, NOW)
 
 
-def together(*acts: Callable[[], None]) -> None:
+def together(*acts: Callable[[], object]) -> None:
     """In threads that start at one moment."""
     start = threading.Barrier(len(acts))
     errors: list[BaseException] = []
 
-    def act(do: Callable[[], None]) -> None:
+    def act(do: Callable[[], object]) -> None:
         start.wait()
         try:
             do()
@@ -43,13 +43,17 @@ def together(*acts: Callable[[], None]) -> None:
 
 def count_up(store: Store, times: int) -> None:
     """Read, add one, write."""
-    for _ in range(times):
+
+    def add_one() -> None:
         with store.transaction() as transaction:
             state = begin(transaction, items=[PARKED.run])
             item = state.items.get(PARKED.run)
             assert item is not None
             absorb(state, [ItemMoved(replace(item, fence=item.fence + 1))])
             transaction.apply(state)
+
+    for _ in range(times):
+        until_free(add_one)
 
 
 def test_two_appliers_lose_no_update(store: Store, open_again: Callable[[], Store]) -> None:
@@ -90,7 +94,8 @@ def test_two_processes_lose_no_update(store: Store, url: str) -> None:
 def test_what_was_loaded_stays_true_until_the_commit(
     store: Store, open_again: Callable[[], Store]
 ) -> None:
-    # One stops between load and commit: the other waits, and then decides on what the first wrote.
+    # One stops between load and commit: the other waits, or passes it over until then, and decides
+    # on what the first wrote.
     other = open_again()
     write(store, ItemMoved(PARKED))
     has_loaded, may_go_on = threading.Event(), threading.Event()
@@ -107,9 +112,8 @@ def test_what_was_loaded_stays_true_until_the_commit(
     def comes_later() -> None:
         has_loaded.wait()
         threading.Timer(0.05, may_go_on.set).start()
-        with other.transaction() as transaction:
-            assert may_go_on.is_set()
-            seen.append(begin(transaction, items=[PARKED.run]).items.get(PARKED.run))
+        seen.append(load(other, items=[PARKED.run]).items.get(PARKED.run))
+        assert may_go_on.is_set()
 
     together(stops, comes_later)
 

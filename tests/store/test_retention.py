@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from errands.clock import SystemAlarms
-from errands.engine.input import CancelAsked, Sent, Trim, WorkerLeft
+from errands.engine.external import FOR_EVER
+from errands.engine.input import CancelAsked, JobChanged, JobMade, Sent, Trim, WorkerLeft
 from errands.engine.transition import (
     Deduplicated,
     ItemMoved,
@@ -255,3 +256,38 @@ def test_a_run_with_very_many_rows_goes_in_pages(
 
     assert left == [(3_000, True), (0, True), (0, False)]
     assert reader.counts()["run"] == 0
+
+
+def test_an_external_job_is_kept_as_long_as_it_asked_and_no_longer(
+    process: Process, sweeper: Sweeper, clock: StillClock
+) -> None:
+    long, short = process.decide(JobMade("long", 5 * KEEP_MS), JobMade(None, KEEP_MS // 2))
+    process.decide(
+        *(JobChanged("x", made.run, status="completed", percent=1.0) for made in (long, short))
+    )
+    reader = process.store.reader
+
+    # Of runs nothing is old enough yet.
+    clock.ms += KEEP_MS // 2 + 1
+    trim(process, sweeper)
+    assert reader.inputs([short.run]) == []
+    clock.ms += 4 * KEEP_MS
+    assert trim(process, sweeper)["run"] == 1
+    assert reader.external_job("long", clock.ms) == long.run
+    clock.ms += KEEP_MS
+    counts = trim(process, sweeper)
+
+    assert (counts["run"], counts["done"]) == (0, 0)
+    assert not reader.has_expired_dedup(FOR_EVER)
+
+
+def test_an_external_job_that_is_not_over_stays_and_so_does_its_id(
+    process: Process, sweeper: Sweeper, clock: StillClock
+) -> None:
+    # Nobody looked after the store when it should have been given up.
+    (made,) = process.decide(JobMade("mine", KEEP_MS))
+
+    clock.ms += 1_000 * KEEP_MS
+    trim(process, sweeper)
+
+    assert process.store.reader.external_job("mine", clock.ms) == made.run

@@ -11,6 +11,7 @@ from errands.engine import transition as t
 from errands.engine.input import CancelAsked, ChildEnded, EventHit, Expand, Poke, WaitsLeft
 from errands.model.event import Event, NewEvent
 from errands.model.function import (
+    EXTERNAL,
     CancelOn,
     Function,
     FunctionConfig,
@@ -20,15 +21,16 @@ from errands.model.function import (
 )
 from errands.model.ids import EventId, FunctionId, RunId, WorkerId
 from errands.model.item import Item, Place, Urgency
-from errands.model.job import NewJob
+from errands.model.job import KEY_SCOPE, ExternalJob, NewJob
 from errands.model.run import Done, Label, LogLine, Moment, Progress, Record, Run, RunStatus
 from errands.model.step import Shape, Step, StepKind, StepStatus, Wait
 from errands.model.timer import Timer, TimerKind
 from errands.model.worker import Worker, WorkerState
-from errands.store.interface import RunFilter, Store
+from errands.store.interface import EventFilter, RunFilter, Store
 from tests.store.batch import load, write
 from tests.store.process import NOW
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 RUN, EVENT, FUNCTION, WORKER = RunId(5), EventId(6), FunctionId(7), WorkerId(8)
 REPORT = Function(
     FUNCTION,
@@ -45,13 +47,15 @@ REPORT = Function(
         on_failure=("told",),
     ),
 )
-WHOLE_RUN = Run(RUN, FUNCTION, EVENT, b'{"a":1}', RunId(3), "parent-step", b'{"count":1}')
+WHOLE_RUN = Run(RUN, FUNCTION, EVENT, b'{"a":1}', RunId(3), "parent-step", b'{"count":1}', TRACE)
 READY = Item(
     RUN, FUNCTION, Place.READY, updated_at=NOW, fence=2, attempt=3, crashes=1, seq=4, position=5,
     started_at=NOW - 1, start_by=NOW + 2, finish_by=NOW + 3, parent=RunId(9), parent_step="invoke",
 )  # fmt: skip
-RUNNING = replace(READY, place=Place.RUNNING, position=0, worker=WORKER, leased_at=NOW - 6)
-PARKED = replace(READY, place=Place.PARKED, position=0, due=NOW + 7)
+RUNNING = replace(
+    READY, place=Place.RUNNING, position=0, worker=WORKER, leased_at=NOW - 6, finish_by=NOW + 4
+)
+PARKED = replace(RUNNING, place=Place.PARKED, worker=None, leased_at=None, due=NOW + 7)
 DONE = Done(RUN, FUNCTION, RunStatus.FAILED, NOW, NOW + 1, b'{"e":1}', 2, NOW - 3, WORKER)
 OPEN_STEP = Step(
     RUN, "paid", StepKind.EVENT, StepStatus.WAITING, seq=None, attempt=2, main=False,
@@ -124,7 +128,7 @@ def item_moved(store: Store) -> None:
     write(store, t.ItemMoved(PARKED), items=[RUN])
     assert load(store, items=[RUN]).items.now == {RUN: PARKED}
     assert [(timer.kind, timer.due) for timer in store.reader.due_timers(NOW + 9, 9)] == [
-        (TimerKind.FINISH_BY, NOW + 3),
+        (TimerKind.FINISH_BY, NOW + 4),
         (TimerKind.START, NOW + 7),
     ]
 
@@ -204,6 +208,7 @@ def progress_kept(store: Store) -> None:
     row = store.reader.run(RUN)
     assert row is not None
     assert (row.percent, row.note) == (33.3, "half")
+    assert load(store, progress=[RUN, RunId(99)]).said == {RUN: Progress(RUN, 33.3, "half", NOW)}
 
 
 @of(t.FollowUpQueued)
@@ -214,7 +219,9 @@ def follow_up_queued(store: Store) -> None:
         WaitsLeft(EVENT, -5, RUN, "paid", NOW),
         ChildEnded(RUN, "invoke", True, b"1"),
         Expand(
-            ((1, NewEvent("a", b"{}", "k", NOW, b"{}", "v")), (2, NewJob("a", "f", b"{}"))), NOW, 7
+            ((1, NewEvent("a", b"{}", "k", NOW, b"{}", "v", TRACE)), (2, NewJob("a", "f", b"{}"))),
+            NOW,
+            7,
         ),
         Poke(RUN, "stop"),
     ]
@@ -258,12 +265,12 @@ def function_kept(store: Store) -> None:
     write(store, t.FunctionKept(REPORT))
     after = store.reader.config()
     assert after.version > before.version
-    assert after.functions == {FUNCTION: REPORT}
+    assert after.functions == before.functions | {FUNCTION: REPORT}
     assert store.reader.config() is after
 
     changed = replace(REPORT, config=replace(REPORT.config, name="New"), retired=True)
     write(store, t.FunctionKept(changed))
-    assert load(store).config.functions == {FUNCTION: changed}
+    assert load(store).config.functions[FUNCTION] == changed
 
 
 @of(t.ShapeKept)
@@ -404,6 +411,46 @@ def test_lists_of_runs_are_filtered_and_paged(store: Store) -> None:
     assert listed(function="report", status="pending", before=RunId(104)) == [3]
     assert listed(function="rare", status="failed", tag="odd=0") == [8]
     assert listed(function="rare", status="failed", tag="odd=1") == []
+
+
+def test_lists_of_events_are_filtered_and_paged(store: Store) -> None:
+    events = [Event(EventId(100 + n), f"e{n % 3}", b"{}", NOW) for n in range(9)]
+    write(store, *map(t.EventAppended, events))
+
+    def listed(**filter: Any) -> list[int]:
+        return [event.id - 100 for event in store.reader.list_events(EventFilter(**filter))]
+
+    assert store.reader.list_events(EventFilter(limit=1)) == [events[-1]]
+    assert listed(limit=4) == [8, 7, 6, 5]
+    assert listed(before=EventId(102)) == [1, 0]
+    assert listed(name="e1") == [7, 4, 1]
+    assert listed(name="e1", limit=2) == [7, 4]
+    assert listed(name="e1", before=EventId(104)) == [1]
+    assert listed(name="e") == []
+
+
+def test_the_runs_of_an_event_are_found(store: Store) -> None:
+    runs = [replace(WHOLE_RUN, id=RunId(id)) for id in (7, 8)]
+    other = replace(WHOLE_RUN, id=RunId(9), event=EventId(99))
+    write(store, t.FunctionKept(REPORT), *map(t.RunCreated, [*runs, other]))
+
+    assert [row.id for row in store.reader.runs_of_event(EVENT)] == [7, 8]
+
+
+def test_an_external_job_is_found_by_its_own_id_until_that_expires(store: Store) -> None:
+    asked = msgspec.json.encode(ExternalJob(1_000, "mine"))
+    write(
+        store,
+        t.RunCreated(Run(RUN, EXTERNAL, input=asked)),
+        t.Deduplicated(KEY_SCOPE, "mine", RUN, NOW + 5),
+    )
+    row = store.reader.run(RUN)
+
+    assert row is not None
+    assert (row.key, row.function.app, row.function.config.slug) == ("mine", "errands", "external")
+    assert store.reader.external_job("mine", NOW + 4) == RUN
+    assert store.reader.external_job("mine", NOW + 5) is None
+    assert store.reader.external_job("yours", NOW) is None
 
 
 def test_the_number_of_a_wait_that_came_and_went_in_one_batch_is_not_given_again(

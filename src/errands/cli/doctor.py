@@ -1,34 +1,23 @@
 """`errands doctor`: what is wrong with a store and those who use it, and what to do."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from errands.cli.options import Json, Store
+from errands.cli.options import Json, Url
+
+if TYPE_CHECKING:
+    from errands.cli.examine import Finding
 
 
-def doctor(store: Store = None, json: Json = False) -> None:
-    """Look for what is wrong, and say what to do. Exit code 1 if there is anything."""
+def doctor(store: Url = None, json: Json = False) -> None:
+    """Find what is wrong, and say what to do. Exit code 1 if there is anything."""
     import msgspec
 
-    from errands.cli import examine
-    from errands.cli.connection import check_exists, open_existing, store_url
+    from errands.cli.connection import errands_url
     from errands.cli.output import console, is_for_people, print_json, printable
-    from errands.model.errors import InvalidConfig, StoreError
-    from errands.settings import settings_from
 
-    url = store_url(store)
-    check_exists(url)
-    settings = settings_from()
-    counts: dict[str, int] = {}
-    findings = list(examine.examine_machine())
-    try:
-        opened = open_existing(url)
-    except InvalidConfig:
-        raise
-    except StoreError as error:
-        findings.append(examine.not_opened(error))
-    else:
-        findings += examine.examine_store(opened, settings)
-        counts = opened.reader.counts()
+    findings, counts = _examine(errands_url(store))
     is_fine = all(finding.ok for finding in findings)
     if is_for_people(json):
         out = console()
@@ -39,7 +28,8 @@ def doctor(store: Store = None, json: Json = False) -> None:
             if finding.fix is not None:
                 out.print(f"{'':<18} → {printable(finding.fix)}", markup=False)
         rows = ", ".join(f"{count:,} {place}" for place, count in counts.items())
-        out.print(f"[dim]rows     {rows}[/]" if rows else "")
+        if rows:
+            out.print(f"[dim]rows     {rows}[/]")
     else:
         print_json(
             {
@@ -50,3 +40,26 @@ def doctor(store: Store = None, json: Json = False) -> None:
         )
     if not is_fine:
         raise typer.Exit(1)
+
+
+def _examine(url: str) -> "tuple[list[Finding], dict[str, int]]":
+    """What is found, and how many rows stand in each place. Raises InvalidConfig."""
+    from errands.cli import examine
+    from errands.cli.connection import check_exists, is_server, open_existing
+    from errands.model.errors import InvalidConfig, StoreError
+    from errands.settings import settings_here
+
+    settings = settings_here()
+    findings = [*examine.examine_machine(), *examine.examine_keys(settings)]
+    if is_server(url):
+        from errands.cli.examine_server import examine_server
+
+        return [*findings, *examine_server(url)], {}
+    check_exists(url)
+    try:
+        opened = open_existing(url)
+    except InvalidConfig:
+        raise
+    except StoreError as error:
+        return [*findings, examine.not_opened(error)], {}
+    return [*findings, *examine.examine_store(opened, settings)], opened.reader.counts()

@@ -12,7 +12,7 @@ from errands.model.duration import format_ms
 from errands.model.errors import ErrandsError
 from errands.model.ids import EPOCH_MS, WorkerId
 from errands.model.worker import Worker
-from errands.settings import Settings
+from errands.settings import SECRET, VARIABLES, Settings
 from errands.store.interface import Reader, Store, StoreUnavailable
 
 WRITE_SECONDS = 3.0
@@ -44,6 +44,23 @@ def examine_machine() -> Iterator[Finding]:
             f"The clock says {clock_time(now)}; ids begin in 2024.",
             "Set the clock of this machine.",
         )
+
+
+def examine_keys(settings: Settings) -> Iterator[Finding]:
+    """Those that `errands serve` needs: all, or none where there is no such server."""
+    missing = [VARIABLES[name] for name in SECRET if not getattr(settings, name)]
+    if missing and len(missing) < len(SECRET):
+        yield Finding(
+            "keys",
+            False,
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set; "
+            "`errands serve` will not start without.",
+            "`errands keys new` prints a set, and how to use it. (A client needs none of it but "
+            "ERRANDS_API_TOKEN, or ERRANDS_EVENT_KEY to send.)",
+        )
+    else:
+        said = "None are set: enough for `errands dev`, not for `errands serve`."
+        yield Finding("keys", True, said if missing else "All that `errands serve` needs are set.")
 
 
 def not_opened(error: ErrandsError) -> Finding:

@@ -10,24 +10,43 @@ from typing import Annotated
 
 import typer
 
-from errands.cli.doctor import doctor
-from errands.cli.migrate import migrate
-from errands.cli.runs import runs
-from errands.cli.worker import worker
+from errands.cli.lazy import Command, Group, LazyGroup
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+COMMANDS: dict[str, Command | Group] = {
+    "init": Command("errands.cli.init:init", "Write a small working app here."),
+    "dev": Command("errands.cli.dev:dev", "Server and worker in one terminal, for development."),
+    "demo": Command("errands.cli.demo:demo", "See it work, in some seconds."),
+    "send": Command("errands.cli.send:send", "Send an event, and follow the runs it starts."),
+    "runs": Command("errands.cli.runs:runs", "See runs, follow, cancel and repeat them."),
+    "jobs": Command("errands.cli.jobs:jobs", "Jobs as their owners see them; external ones too."),
+    "functions": Command("errands.cli.functions:functions", "See what is registered."),
+    "events": Command("errands.cli.events:events", "See what was sent, and what it started."),
+    "serve": Command("errands.cli.serve:serve", "The server, for production."),
+    "worker": Command("errands.cli.worker:worker", "Execute the functions and jobs of an App."),
+    "migrate": Command("errands.cli.migrate:migrate", "Make the store, or bring it up to date."),
+    "doctor": Command("errands.cli.doctor:doctor", "Find what is wrong, and say what to do."),
+    "keys": Command("errands.cli.keys:keys", "Make the keys of a server."),
+    "config": Group(
+        "See the settings.",
+        {"show": Command("errands.cli.config:config_show", "Each value, and where it is from.")},
+    ),
+}
+"""In the order of a user's first day."""
+
+
+class Commands(LazyGroup):
+    table = COMMANDS
+
 
 # Plain help: it comes in a tenth of the time that a decorated one takes.
 app = typer.Typer(
     name="errands",
+    cls=Commands,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(worker)
-app.add_typer(runs)
-app.command()(migrate)
-app.command()(doctor)
 
 
 def _show_version(is_asked: bool) -> None:
@@ -88,7 +107,8 @@ def _tell(error: Exception) -> int:
         # What checks the values adds words of its own.
         what = printable(usage()).replace(": Value error, ", ": ").rstrip(".")
         command = getattr(getattr(error, "ctx", None), "command_path", "errands")
-        print(f"Error: {what}. `{command} --help` lists what there is.", file=sys.stderr)
+        end = "" if what.endswith("?") else "."
+        print(f"Error: {what}{end} `{command} --help` lists what there is.", file=sys.stderr)
         return BAD_INPUT
     if type(error).__name__ == "Abort":
         return INTERRUPTED

@@ -21,11 +21,10 @@ def migrate(
     from errands.cli.output import is_for_people, print_json
     from errands.model.errors import MigrationNeeded
     from errands.sdk.backend import DEFAULT_URL
-    from errands.store.open import check_folder, open_store, sqlite_path
+    from errands.store.open import check_folder, is_postgres, open_store, place, sqlite_path
 
     url = store_url(store)
-    path = sqlite_path(url).absolute()
-    is_new = not path.is_file()
+    is_new = not is_postgres(url) and not sqlite_path(url).is_file()
     is_current = False
     if check or not is_new:
         try:
@@ -41,6 +40,6 @@ def migrate(
             pass
     if is_for_people(json):
         word = "was up to date" if is_current else "is made" if is_new else "is up to date now"
-        typer.echo(f"The store {path} {word}.")
+        typer.echo(f"The store {place(url)} {word}.")
     else:
-        print_json({"store": str(path), "made": is_new, "migrated": not is_current})
+        print_json({"store": place(url), "made": is_new, "migrated": not is_current})

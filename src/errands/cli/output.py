@@ -70,3 +70,25 @@ def clock_time(ms: int | None) -> str:
     if ms is None:
         return ""
     return f"{datetime.fromtimestamp(ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def tell_of_older(command: str, page: dict[str, Any]) -> None:
+    """How to see the next page of a list, if there is one."""
+    if page["cursor"] is not None:
+        console().print(f"[dim]Older ones: {command} --before {page['cursor']}[/]")
+
+
+def tell_of_cancel(noun: str, found: dict[str, Any], *, was_over: bool) -> None:
+    """found: the run or job, as it is now."""
+    if was_over:
+        print(f"{noun} {found['id']} was over already: {found['status']}. Nothing is changed.")
+    else:
+        print(f"{noun} {found['id']} is cancelled.")
+
+
+def exit_as(found: list[dict[str, Any]]) -> None:
+    """With 1 if one of these runs or jobs has not completed. Raises typer.Exit."""
+    if any(one["status"] != "completed" for one in found):
+        import typer
+
+        raise typer.Exit(1)

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from errands.engine.decision import Decision, holder
 from errands.engine.finish import end_run
-from errands.engine.ingest import Prepared, accept
+from errands.engine.ingest import Prepared, accept, trace_of
 from errands.engine.retry import next_attempt_at
 from errands.engine.state import State
 from errands.engine.transition import (
@@ -95,7 +95,10 @@ def step_sent(report: StepSent, state: State, prepared: Prepared) -> Decision:
         past = state.steps.get((report.run, report.step.id))
         output = past.output if past is not None else None
         return Decision(tuple(msgspec.json.decode(output or b"[]", type=list[str])))
-    decision = accept(report.items, state, prepared)
+    items, trace = report.items, trace_of(report.run, state)
+    if trace is not None:
+        items = tuple(replace(one, trace=one.trace or trace) for one in items)
+    decision = accept(items, state, prepared)
     ids = [
         key or public_id(id, state.here.key)
         for id, key in zip(decision.answer.ids, decision.answer.keys, strict=True)

@@ -5,7 +5,7 @@ changed.
 from collections.abc import Iterable, Sequence
 
 from errands.engine.match import matches_name
-from errands.model.function import Function, FunctionKind
+from errands.model.function import EXTERNAL, Function, FunctionKind
 from errands.model.ids import FunctionId
 from errands.model.step import Shape
 
@@ -25,7 +25,10 @@ class Config:
     ) -> None:
         self.version = version
         self.functions: dict[FunctionId, Function] = {f.id: f for f in functions}
-        self.by_slug = {(f.app, f.config.slug): f for f in self.functions.values()}
+        self.by_slug = {
+            (f.app, f.config.slug): f for f in self.functions.values() if f.id != EXTERNAL
+        }
+        """Of what can be called."""
         self.failure_handlers = tuple(
             f.id for f in self.functions.values() if f.config.kind == FunctionKind.FAILURE
         )

@@ -3,15 +3,26 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from errands.engine import advance, cancel, ingest, input, lease, liveness, register, wait
+from errands.engine import (
+    advance,
+    cancel,
+    external,
+    ingest,
+    input,
+    lease,
+    liveness,
+    register,
+    rerun,
+    wait,
+)
 from errands.engine.config import Config
 from errands.engine.decision import Decision
 from errands.engine.state import State
 from errands.engine.transition import Trimmed
 from errands.model import call
-from errands.model.event import NewEvent
+from errands.model.event import EVENT_SCOPE, NewEvent
 from errands.model.ids import EventId, RunId, WorkerId
-from errands.model.job import NewJob
+from errands.model.job import KEY_SCOPE, NewJob
 from errands.model.step import StepStatus
 from errands.model.timer import TimerKind
 
@@ -27,6 +38,7 @@ class Needs:
         self.unseen: dict[RunId, None] = {}
         """Runs of which the steps are loaded whose results they have not seen."""
         self.runs: dict[RunId, None] = {}
+        self.progress: dict[RunId, None] = {}
         self.events: dict[EventId, None] = {}
         self.ended: dict[RunId, None] = {}
         """Runs of which it is asked whether they are over."""
@@ -60,6 +72,7 @@ def needs(given: input.Input, prepared: Prepared | None, config: Config, into: N
     elif type(given) in MAY_FAIL:
         into.lanes.update(dict.fromkeys(config.failure_handlers))
     elif isinstance(given, call.WaitOpened) and given.child is not None:
+        into.runs[given.run] = None
         function = config.by_slug.get((given.child.app, given.child.function))
         if function is not None:
             into.lanes[function.id] = None
@@ -75,7 +88,7 @@ def _needs_sent(given: Any, prepared: Prepared, into: Needs) -> None:
             into.waits[key] = None
         if item.key is not None:
             is_event = not isinstance(item, NewJob)
-            into.dedup[ingest.EVENT_SCOPE if is_event else matched.functions[0], item.key] = None
+            into.dedup[EVENT_SCOPE if is_event else matched.functions[0], item.key] = None
 
 
 def _needs_follow_up(given: Any, into: Needs) -> None:
@@ -94,6 +107,11 @@ def _needs_step(given: Any, into: Needs) -> None:
     if step.attempt or step.status == StepStatus.ABANDONED:
         into.steps[given.run, step.id] = None
     _needs_saves(given, into)
+
+
+def _needs_step_sent(given: call.StepSent, into: Needs) -> None:
+    _needs_step(given, into)
+    into.runs[given.run] = None
 
 
 def _needs_saves(given: Any, into: Needs) -> None:
@@ -143,6 +161,7 @@ def _needs_timer(given: input.TimerDue, into: Needs) -> None:
             pass
         case TimerKind.START_BY | TimerKind.FINISH_BY:
             into.unseen[timer.run] = None
+            into.runs[timer.run] = None
 
 
 def _needs_hit(given: input.EventHit, into: Needs) -> None:
@@ -175,6 +194,24 @@ def _needs_cancel(given: input.CancelAsked, into: Needs) -> None:
     into.ended[given.run] = None
 
 
+def _needs_job_made(given: input.JobMade, into: Needs) -> None:
+    if given.key is not None:
+        into.dedup[KEY_SCOPE, given.key] = None
+
+
+def _needs_job_changed(given: input.JobChanged, into: Needs) -> None:
+    into.items[given.run] = None
+    into.runs[given.run] = None
+    into.progress[given.run] = None
+
+
+def _needs_rerun(given: input.Rerun, into: Needs) -> None:
+    into.runs[given.run] = None
+    into.lanes[given.function] = None
+    if given.event is not None:
+        into.events[given.event] = None
+
+
 def _needs_undecidable(given: input.Undecidable, into: Needs) -> None:
     _needs_follow_up(given, into)
     _needs_failure(given, into)
@@ -205,6 +242,9 @@ NEEDS: dict[type, Callable[[Any, Needs], None]] = {
     input.WorkerLost: _needs_held,
     input.Claim: _needs_claim,
     input.TimerDue: _needs_timer,
+    input.JobMade: _needs_job_made,
+    input.JobChanged: _needs_job_changed,
+    input.Rerun: _needs_rerun,
     input.CancelAsked: _needs_cancel,
     input.EventHit: _needs_hit,
     input.WaitsLeft: _needs_page,
@@ -214,7 +254,7 @@ NEEDS: dict[type, Callable[[Any, Needs], None]] = {
     input.Trim: _needs_nothing,
     call.StepReturned: _needs_step,
     call.StepFailed: _needs_step,
-    call.StepSent: _needs_step,
+    call.StepSent: _needs_step_sent,
     call.WaitOpened: _needs_park,
     call.StepTaken: _needs_named_step,
     call.Parked: _needs_park,
@@ -239,6 +279,9 @@ RULES: dict[type, Callable[[Any, State], Decision]] = {
     input.WorkerLost: liveness.worker_lost,
     input.Claim: lease.claim,
     input.TimerDue: wait.timer_due,
+    input.JobMade: external.job_made,
+    input.JobChanged: external.job_changed,
+    input.Rerun: rerun.rerun,
     input.CancelAsked: cancel.cancel_asked,
     input.EventHit: wait.event_hit,
     input.WaitsLeft: ingest.waits_left,

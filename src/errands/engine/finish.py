@@ -8,9 +8,17 @@ from msgspec.structs import replace
 from errands.engine.ingest import new_run
 from errands.engine.input import ChildEnded
 from errands.engine.state import State
-from errands.engine.transition import FollowUpQueued, RunFinished, StepSaved, Transition
+from errands.engine.transition import (
+    Deduplicated,
+    FollowUpQueued,
+    RunFinished,
+    StepSaved,
+    Transition,
+)
+from errands.model.function import EXTERNAL
 from errands.model.ids import RunId, public_id
 from errands.model.item import Item
+from errands.model.job import KEY_SCOPE, ExternalJob
 from errands.model.run import Done, Failure, Run, RunStatus
 from errands.model.step import UNORDERED, StepStatus
 
@@ -21,7 +29,11 @@ def end_run(item: Item, state: State, status: RunStatus, output: bytes) -> list[
     """What follows from the outcome: open steps abandoned, the parent told, failure handlers
     started.
     """
-    transitions: list[Transition] = [
+    keep_until = state.now + state.here.keep_ms
+    transitions: list[Transition] = []
+    if item.function == EXTERNAL:
+        keep_until, transitions = _kept_as_it_asked(item, state)
+    transitions += [
         StepSaved(replace(step, status=StepStatus.ABANDONED, seq=UNORDERED, due=None))
         if step.is_open
         else StepSaved(replace(step, seq=UNORDERED))
@@ -34,7 +46,7 @@ def end_run(item: Item, state: State, status: RunStatus, output: bytes) -> list[
                 function=item.function,
                 status=status,
                 at=state.now,
-                keep_until=state.now + state.here.keep_ms,
+                keep_until=keep_until,
                 output=output,
                 attempt=item.attempt,
                 started_at=item.started_at,
@@ -49,6 +61,16 @@ def end_run(item: Item, state: State, status: RunStatus, output: bytes) -> list[
     if status == RunStatus.FAILED:
         transitions += _failure_runs(item, state, output)
     return transitions
+
+
+def _kept_as_it_asked(item: Item, state: State) -> tuple[int, list[Transition]]:
+    """An external job says itself how long it is kept; so long its key stands for it."""
+    run = state.runs[item.run]
+    asked = msgspec.json.decode(run.input or b"{}", type=ExternalJob)
+    keep_until = state.after(asked.keep_ms)
+    if asked.key is None:
+        return keep_until, []
+    return keep_until, [Deduplicated(KEY_SCOPE, asked.key, run.id, keep_until)]
 
 
 def _told_parent(status: RunStatus, output: bytes) -> bytes:
@@ -72,6 +94,8 @@ def _failure_runs(item: Item, state: State, output: bytes) -> list[Transition]:
         handler = state.config.by_slug.get((function.app, slug))
         if handler is not None:
             id = RunId(state.new_id())
-            started = Run(id, handler.id, run.event, _encode(told), parent=item.run)
+            started = Run(
+                id, handler.id, run.event, _encode(told), parent=item.run, trace=run.trace
+            )
             transitions += new_run(started, handler, state)
     return transitions

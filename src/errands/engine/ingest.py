@@ -24,7 +24,7 @@ from errands.engine.transition import (
 )
 from errands.model.call import Accepted
 from errands.model.errors import FunctionNotFound
-from errands.model.event import Event, NewEvent
+from errands.model.event import EVENT_SCOPE, Event, NewEvent
 from errands.model.function import Function, FunctionKind
 from errands.model.ids import EventId, FunctionId, RunId, public_id
 from errands.model.item import Item, Place
@@ -32,8 +32,6 @@ from errands.model.job import NewJob
 from errands.model.run import Label, Run
 from errands.model.step import RESERVED, ShapeOf, Step, StepKind, StepStatus, Wait
 
-EVENT_SCOPE = 0
-"""The dedup scope of event ids; that of a job's keys is its function's id."""
 DEDUP_MS = 24 * 3_600_000
 CHUNK = 500
 """Events or jobs of one send that become runs in one batch."""
@@ -147,6 +145,12 @@ def accept(items: Sequence[NewEvent | NewJob], state: State, prepared: Prepared)
     return Decision(Accepted(tuple(ids), tuple(keys)), transitions)
 
 
+def trace_of(run: RunId, state: State) -> str | None:
+    """What a run passes on to those that it starts."""
+    sender = state.runs.get(run)
+    return None if sender is None else sender.trace
+
+
 def expand(input: Expand, state: State, prepared: Prepared) -> Decision:
     """A chunk of a large send: what it starts and wakes. Bodies and dedup keys are kept already.
 
@@ -171,7 +175,7 @@ def _event(id: int, new: NewEvent, now: int) -> Event:
 
 
 def _job_run(id: int, job: NewJob, function: FunctionId) -> tuple[Run, tuple[Label, ...]]:
-    run = Run(RunId(id), function, input=job.data, retries=job.retries)
+    run = Run(RunId(id), function, input=job.data, retries=job.retries, trace=job.trace)
     return run, tuple([Label(tag, run.id) for tag in job.tags]) if job.tags else ()
 
 
@@ -195,7 +199,7 @@ def _begin(
     transitions: list[Transition] = []
     for function_id, cancels in zip(matched.functions, matched.cancels, strict=True):
         function = state.config.functions[function_id]
-        run = Run(RunId(state.new_id()), function.id, EventId(id))
+        run = Run(RunId(state.new_id()), function.id, EventId(id), trace=item.trace)
         transitions.append(RunCreated(run))
         transitions += start_item(run.id, function, state, at=at, due=item.ts, cancels=cancels)
     for key in matched.keys:
@@ -203,21 +207,27 @@ def _begin(
     return transitions
 
 
-def new_run(run: Run, function: Function, state: State) -> list[Transition]:
-    """A run that another run has caused."""
-    parent, cancels = (None, None), tuple[ShapeOf, ...]()
-    if run.parent_step is not None:
-        parent = (run.parent, run.parent_step)
-        if function.config.cancel:
-            given: Any = msgspec.json.decode(run.input or b"{}")
-            # An event function is invoked with an event; a job with its arguments.
-            is_event = function.config.kind == FunctionKind.EVENT
-            subject = given if is_event else {"name": function.config.slug, "data": given}
-            cancels = _cancels(function, subject)
+def new_run(
+    run: Run, function: Function, state: State, labels: tuple[Label, ...] = ()
+) -> list[Transition]:
+    """A run that another run has caused, or that repeats one."""
+    parent = (None, None) if run.parent_step is None else (run.parent, run.parent_step)
+    cancels = _cancels(function, _subject(run, function, state)) if function.config.cancel else ()
     return [
-        RunCreated(run),
+        RunCreated(run, labels),
         *start_item(run.id, function, state, cancels=cancels, parent=parent),
     ]
+
+
+def _subject(run: Run, function: Function, state: State) -> dict[str, Any]:
+    """What a run was started with, as the expressions of its function see it."""
+    event = None if run.event is None else state.events.get(run.event)
+    if event is not None:
+        return match.event_object(event, public_id(event.id, state.here.key))
+    given: Any = msgspec.json.decode(run.input or b"{}")
+    # An event function may be invoked with an event; a job is called with its arguments.
+    is_event = function.config.kind == FunctionKind.EVENT
+    return given if is_event else {"name": function.config.slug, "data": given}
 
 
 def start_item(

@@ -10,8 +10,8 @@ import msgspec
 from errands.model.call import Report
 from errands.model.event import NewEvent
 from errands.model.function import AppConfig
-from errands.model.ids import EventId, RunId, WorkerId
-from errands.model.job import NewJob
+from errands.model.ids import EventId, FunctionId, RunId, WorkerId
+from errands.model.job import JobState, NewJob
 from errands.model.timer import Timer
 
 
@@ -56,6 +56,36 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 class TimerDue(msgspec.Struct, frozen=True, gc=False):
     timer: Timer
+
+
+class JobMade(msgspec.Struct, frozen=True, gc=False):
+    """Somebody wants an external job: a new one, or the one that has this key. Answered by Made."""
+
+    key: str | None
+    keep_ms: int
+
+
+class JobChanged(msgspec.Struct, frozen=True, gc=False):
+    """User code says how its external job goes. None: as it was."""
+
+    job: str
+    """Its id, as errors name it."""
+    run: RunId
+    status: JobState | None = None
+    percent: float | None = None
+    note: str | None = None
+    output: bytes | None = None
+    """JSON, with a final status: the result, or a Failure."""
+
+
+class Rerun(msgspec.Struct, frozen=True, gc=False):
+    """Somebody wants a run once more. Answered by the id of the new one."""
+
+    run: RunId
+    function: FunctionId
+    event: EventId | None
+    tags: tuple[str, ...] = ()
+    trace: str | None = None
 
 
 class CancelAsked(msgspec.Struct, frozen=True, gc=False, tag="cancel"):
@@ -143,6 +173,9 @@ Input: TypeAlias = (
     | WorkerLost
     | Claim
     | TimerDue
+    | JobMade
+    | JobChanged
+    | Rerun
     | FollowUp
     | Undecidable
     | Trim

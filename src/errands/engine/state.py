@@ -130,6 +130,8 @@ class State:
         """PAGE waits under a key behind a position, as they were loaded. What the batch opens or
         closes does not move where a page ends.
         """
+        self.said: dict[RunId, Progress] = {}
+        """How far external jobs had said they were."""
         self.events: dict[EventId, Event] = {}
         self.runs: dict[RunId, Run] = {}
         self.busy_lanes: dict[int, int] = {}

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from errands.engine import match
 from errands.engine.cancel import cancel_run
 from errands.engine.decision import Decision, holder
-from errands.engine.ingest import known_slugs, new_run, open_wait
+from errands.engine.external import given_up
+from errands.engine.ingest import known_slugs, new_run, open_wait, trace_of
 from errands.engine.input import ChildEnded, EventHit, Poke, TimerDue
 from errands.engine.lease import woken
 from errands.engine.state import State
@@ -35,6 +36,7 @@ from errands.model.call import (
     WaitOpened,
 )
 from errands.model.errors import FunctionNotFound
+from errands.model.function import EXTERNAL
 from errands.model.ids import RunId, public_id
 from errands.model.item import Item, Place
 from errands.model.run import Moment, Record, Run
@@ -76,6 +78,7 @@ def wait_opened(report: WaitOpened, state: State) -> Decision:
             parent=item.run,
             parent_step=step.id,
             retries=child.retries,
+            trace=child.trace or trace_of(item.run, state),
         )
         transitions += new_run(run, function, state)
     parks = report.park and not _can_go_on(_waits(item.run, state))
@@ -231,6 +234,8 @@ def timer_due(input: TimerDue, state: State) -> Decision:
                         None, cancel_run(item, state, "not started in time (timeouts.start)")
                     )
             case TimerKind.FINISH_BY:
+                if item.finish_by == timer.due and item.function == EXTERNAL:
+                    return Decision(None, given_up(item, state))
                 if item.finish_by == timer.due:
                     return Decision(
                         None, cancel_run(item, state, "not finished in time (timeouts.finish)")

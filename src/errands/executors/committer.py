@@ -10,9 +10,10 @@ import asyncio
 import heapq
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -26,12 +27,15 @@ from errands.engine.input import (
     Expand,
     FollowUp,
     Input,
+    JobChanged,
+    JobMade,
     Registered,
+    Rerun,
     Sent,
     Undecidable,
     WaitsLeft,
 )
-from errands.engine.state import Here, State
+from errands.engine.state import Here, Rows, State
 from errands.executors.ticket import Ticket
 from errands.executors.weight import weight
 from errands.model.call import LEASE_LOST, RUN_IS_OVER, Refused
@@ -40,6 +44,7 @@ from errands.model.event import Event
 from errands.model.ids import EventId, RunId
 from errands.model.item import Item, Place
 from errands.model.run import Done, Run
+from errands.model.step import Step
 from errands.store.cycle import Entry, Outcome, run_cycle
 from errands.store.interface import TRIES_MAX, Store, StoreConflict, StoreUnavailable
 
@@ -49,6 +54,10 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 QUEUE_ROWS_MAX = 20_000
 QUEUE_BYTES_MAX = 64 * 1024 * 1024
 CLAIM_MAX = 500
+STALL_SECONDS_MAX, STALLS_AT_CLOSE = 0.05, 100
+"""How long it is waited, at most, before what other processes hold is asked for again; and how
+often when this one closes.
+"""
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
 """Before what could not be written or decided is tried again; the last one from then on."""
 _NO_EVENTS: dict[EventId, Event] = {}
@@ -67,12 +76,13 @@ class Effects(msgspec.Struct):
     """The earliest timer that was set."""
     is_ready_for_others: bool
     """Somebody else could do something now."""
-
-
-class Listener(Protocol):
-    """Who acts on effects, in the loop's thread."""
-
-    def acted(self, effects: Effects) -> None: ...
+    created: list[Run]
+    items: Rows[RunId, Item]
+    steps: Rows[tuple[RunId, str], Step]
+    inputs: int
+    """How many were committed."""
+    seconds: float
+    """How long that took."""
 
 
 class Committer:
@@ -116,10 +126,13 @@ class Committer:
         """Held while it is counted what is leased, and room for how much more there is."""
         self._claim_at = 0
         self._signal = threading.Event()
+        self._leaving = threading.Event()
         self._is_rung = False
         """Whether it is set, without a call; while a batch is looked for it may be behind."""
         self._wake = wake or self._ring
         self._failures = 0
+        self._stalls = 0
+        """Batches in a row of which nothing could be decided: other processes hold it all."""
         self._unwritable: StoreUnavailable | None = None
         """Why the batch at hand, or a part of it, could not be written."""
         self.broken: BaseException | None = None
@@ -182,6 +195,11 @@ class Committer:
         if not self._is_rung:
             self._is_rung = True
             self._signal.set()
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Rows and bytes, about, of what was let in and waits to be written."""
+        return self._rows, self._bytes
 
     def has_at_hand(self, inbox: int) -> bool:
         """Is this row of the inbox queued here already?"""
@@ -280,7 +298,8 @@ class Committer:
             while self.step():
                 pass
             if self.pause_seconds:
-                self._signal.wait(self.pause_seconds)
+                # Not by the bell: whatever is submitted meanwhile waits as well.
+                self._leaving.wait(self.pause_seconds)
                 self._signal.set()
 
     @property
@@ -298,7 +317,7 @@ class Committer:
         inside a transaction. Less and less often, but no beat is missed for it.
         """
         if not self._failures:
-            return 0.0
+            return min(0.001 * 2**self._stalls, STALL_SECONDS_MAX) if self._stalls else 0.0
         pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
         return min(pause, self.beat_ms / 1000) if self.beat_ms else pause
 
@@ -307,10 +326,14 @@ class Committer:
         with self._lock:
             self.is_closed = True
         if self._thread is not None and self._thread is not threading.current_thread():
+            self._leaving.set()
             self._signal.set()
             self._thread.join()
-        while not self._failures and self.broken is None and self.step():
-            pass
+        while not self._failures and self.broken is None:
+            if not self.step():
+                if not 0 < self._stalls < STALLS_AT_CLOSE:
+                    break
+                time.sleep(self.pause_seconds)
         with self._lock:
             left, self._queue = list(self._queue), deque[Entry]()
         for entry in left:
@@ -334,11 +357,14 @@ class Committer:
             return False
         self._put_back(left)
         self._failures = 0
-        return True
+        # Of what others hold they let go in a moment.
+        self._stalls = self._stalls + 1 if len(left) == len(batch) else 0
+        return not self._stalls
 
     def _commit(self, batch: list[Entry]) -> list[Entry]:
-        """Gives what is left: all from the first on that has to wait, so that order is kept."""
+        """Gives what is left and has to be put back, in its order."""
         self.new_id.tick()
+        begun_at = time.perf_counter()
         try:
             outcome = run_cycle(
                 self.store, batch, self.here, self.config, self.clock.now, self.new_id
@@ -358,10 +384,14 @@ class Committer:
             return left + batch[middle:] if left else self._commit(batch[middle:])
         self.config = outcome.config
         left = list(outcome.left)
-        self._committed(batch[: len(batch) - len(left)], outcome)
+        seconds = time.perf_counter() - begun_at
+        if left:
+            waiting = dict.fromkeys(left)
+            batch = [entry for entry in batch if entry not in waiting]
+        self._committed(batch, outcome, seconds)
         return left
 
-    def _committed(self, batch: list[Entry], outcome: Outcome) -> None:
+    def _committed(self, batch: list[Entry], outcome: Outcome, seconds: float) -> None:
         state = outcome.state
         if not state.is_alive and state.here is self.here:
             self.is_declared_dead = True
@@ -380,7 +410,7 @@ class Committer:
                 self._beaten(entry, state)
             elif type(entry.input) in FOLLOW_UPS:
                 self._at_hand.pop(cast("FollowUp", entry.input).inbox, None)
-        effects = _effects(state)
+        effects = _effects(state, len(batch), seconds)
         for follow_up, worker in state.queued:
             if worker == self.here.worker:
                 self._decide_soon(follow_up, state.events)
@@ -525,7 +555,7 @@ class Committer:
 
 def _is_door(given: Input) -> bool:
     """Did somebody ask for it who can ask again?"""
-    return isinstance(given, Sent | Registered) or (
+    return isinstance(given, Sent | Registered | JobMade | JobChanged | Rerun) or (
         isinstance(given, CancelAsked) and not given.inbox
     )
 
@@ -546,7 +576,7 @@ def _internal(error: BaseException) -> InternalError:
     return wrapped
 
 
-def _effects(state: State) -> Effects:
+def _effects(state: State, inputs: int, seconds: float) -> Effects:
     mine = state.here.worker
     leases: list[tuple[Item, Run | None, Event | None]] = []
     for run, before in state.items.before.items():
@@ -564,6 +594,8 @@ def _effects(state: State) -> Effects:
             leases.append((item, made, event))
     changed = dict.fromkeys(state.items.before)
     changed.update(dict.fromkeys(state.progress))
+    # Ended elsewhere, and only told: who waits for it here has to look.
+    changed.update({run: None for run, stop in state.poked.items() if stop is not None})
     due = min((timer.due for timer in state.timers.added), default=None)
     others = bool(
         state.ready.added
@@ -571,4 +603,16 @@ def _effects(state: State) -> Effects:
         or state.inbox_freed
         or any(worker != mine for _, worker in state.queued)
     )
-    return Effects(leases, dict(state.poked), state.done, changed, due, others or due is not None)
+    return Effects(
+        leases,
+        dict(state.poked),
+        state.done,
+        changed,
+        due,
+        others or due is not None,
+        state.new_runs,
+        state.items,
+        state.steps,
+        inputs,
+        seconds,
+    )

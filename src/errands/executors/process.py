@@ -8,24 +8,20 @@ import asyncio
 import atexit
 import logging
 import os
-import socket
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-import msgspec
-
 from errands.clock import Alarms, Chance, Clock, IdSource, SystemAlarms, SystemClock
-from errands.engine.absorb import absorb
-from errands.engine.config import Config
-from errands.engine.input import CancelAsked, Sent, WorkerLeft
-from errands.engine.state import Here, State
-from errands.engine.transition import BeatKept, WorkerKept
+from errands.engine.input import CancelAsked, Input, Rerun, Sent, WorkerLeft
+from errands.engine.state import Here
+from errands.executors import external
 from errands.executors.committer import Committer, Effects
 from errands.executors.dispatcher import Dispatcher
 from errands.executors.listener import Listener
+from errands.executors.membership import Membership
 from errands.executors.runner import Runner
 from errands.executors.sweeper import Sweeper
 from errands.executors.ticket import Ticket
@@ -33,15 +29,22 @@ from errands.executors.timers import Timers
 from errands.executors.views import view_of, view_of_done
 from errands.executors.watchers import Watchers
 from errands.model.call import Caller
-from errands.model.errors import JobNotFound, Unavailable
+from errands.model.errors import InvalidConfig, JobNotFound, NotExternal, Unavailable
 from errands.model.event import NewEvent
-from errands.model.ids import RunId, WorkerId, id_time, make_id, parse_id, public_id
-from errands.model.job import JobView, NewJob
+from errands.model.external_rules import Change
+from errands.model.function import EXTERNAL
+from errands.model.ids import (
+    FunctionId,
+    RunId,
+    id_time,
+    parse_id,
+    public_id,
+)
+from errands.model.job import JobState, JobView, NewJob
 from errands.model.run import Done
-from errands.model.worker import Worker, WorkerState
 from errands.settings import Settings
 from errands.store.cycle import Entry
-from errands.store.interface import Store, StoreConflict, StoreUnavailable, Topic
+from errands.store.interface import Store, Topic
 
 log = logging.getLogger("errands")
 POLL_SECONDS = 0.02
@@ -74,8 +77,12 @@ def _leave() -> None:
     """A script that only sends need not close anything: what it has queued is written, and it
     leaves.
     """
-    for backend in list(_open):
-        backend.close()
+    for process in list(_open):
+        try:
+            process.close()
+        except Exception:
+            # The others have something to write as well.
+            log.exception("a store could not be left in order")
 
 
 class Process:
@@ -97,6 +104,8 @@ class Process:
         self.chance = chance or Chance()
         self.watchers = Watchers()
         self.dispatcher: Dispatcher | None = None
+        self.on_committed: Callable[[Effects], None] | None = None
+        """Called with each batch that was committed, in the committer's thread; must not raise."""
         self.listener: Listener | None = None
         """Hears of changes made by other processes; None where nothing listens but polls."""
         self._opening: dict[int, threading.Lock] = {}
@@ -161,10 +170,13 @@ class Process:
         self.store: Store = self._opener()
         try:
             self.key = self.store.reader.key()
-            here, new_id = self._join(0)
-        except StoreUnavailable as error:
+            self.membership = Membership(
+                self.store, self.clock, self._name, self.settings.keep_runs_ms
+            )
+            here, new_id = self.membership.join(0)
+        except Unavailable:
             self.store.close()
-            raise _unavailable(error) from error
+            raise
         self.committer = self.make_committer(here, new_id)
         self.drive()
 
@@ -193,54 +205,12 @@ class Process:
             self.store, self.watchers, self._tell_changed, lambda: self.committer.leases
         )
 
-    def _join(self, concurrency: int) -> tuple[Here, IdSource]:
-        """A new worker id, and with it new ids for everything."""
-        now, node = self.clock.now(), None
-        try:
-            with self.store.transaction() as transaction:
-                node = transaction.free_node()
-                self.store.hold_node(node)
-                worker = WorkerId(make_id(now, node, 0))
-                here = Here(worker, self.key, self.settings.keep_runs_ms)
-                new_id = IdSource(node, self.clock)
-                state = State(here, Config(0), now, new_id)
-                joined = Worker(
-                    worker,
-                    node,
-                    os.getpid(),
-                    socket.gethostname(),
-                    self._name,
-                    WorkerState.ALIVE,
-                    now,
-                    now,
-                    concurrency,
-                )
-                absorb(state, (WorkerKept(joined), BeatKept(worker, now)))
-                transaction.apply(state)
-        except BaseException:
-            if node is not None:
-                # Nobody has joined under this number.
-                self.store.drop_node(node)
-            raise
-        self._node, self._worker = node, joined
-        return here, new_id
-
     def say_concurrency(self, concurrency: int) -> None:
-        """So that others can see that this process executes, and does not only send."""
-        committer, now = self.committer, self.clock.now()
-        self._worker = msgspec.structs.replace(self._worker, concurrency=concurrency)
-        with self.store.transaction() as transaction:
-            if transaction.is_alive(self._worker.id):
-                state = State(committer.here, Config(0), now, committer.new_id)
-                absorb(state, (WorkerKept(self._worker),))
-                transaction.apply(state)
+        """See `Membership`."""
+        self.membership.say_concurrency(concurrency)
 
     def say_that_it_stopped(self) -> None:
-        """It goes on, and only sends."""
-        try:
-            self.say_concurrency(0)
-        except (StoreUnavailable, StoreConflict) as error:
-            log.warning("others cannot be told that this worker has stopped: %s", error)
+        self.membership.say_that_it_stopped()
 
     # -- a bug of ours in the committer --------------------------------------------------------
 
@@ -277,12 +247,22 @@ class Process:
                 self.store.ring(Topic.WORK)
             if effects.changed:
                 self.store.ring(Topic.NEWS)
+            if self.on_committed is not None:
+                self.on_committed(effects)
 
     def _tell_changed(self, tickets: list[Ticket[Any]]) -> None:
         """In the listener's thread."""
         told: Told = {}
         for ticket in tickets:
             told.setdefault(ticket.loop, []).append((ticket, None, None))
+        self._hand(told, None)
+
+    def _tell_closed(self) -> None:
+        """Who still waits here for a run would wait for ever."""
+        error = _closed()
+        told: Told = {}
+        for ticket in self.watchers.all():
+            told.setdefault(ticket.loop, []).append((ticket, None, error))
         self._hand(told, None)
 
     def _hand(self, told: Told, effects: Effects | None) -> None:
@@ -330,38 +310,38 @@ class Process:
         return text
 
     async def job(self, job_id: str) -> JobView:
-        return self._view(job_id, self._run_id(job_id))
+        return self.view(job_id, self.run_id(job_id))
 
     async def changed(self, seen: JobView, timeout: float | None) -> JobView:
-        run = self._run_id(seen.id)
+        run = self.run_id(seen.id)
         deadline = None if timeout is None else self.clock.now() + timeout * 1000
         while True:
             ticket = self.watchers.watch(run)
             try:
-                view = self._view(seen.id, run)
+                view = self.view(seen.id, run)
                 left = self._left(deadline)
                 if view != seen or (left is not None and left <= 0):
                     return view
-                await self._hear(ticket, left)
+                await self.hear(ticket, left)
             finally:
                 # Also when whoever waits is cancelled.
                 self.watchers.forget(run, ticket)
 
     async def outcome(self, job_id: str, timeout: float | None) -> JobView | None:
-        run, loop = self._run_id(job_id), self._loop_here()
+        run, loop = self.run_id(job_id), self._loop_here()
         deadline = None if timeout is None else self.clock.now() + timeout * 1000
         while True:
             ticket = self.watchers.watch(run, loop)
             try:
                 # What this process holds the lease of has not ended; no need to read that.
                 if run not in self.committer.leases:
-                    view = self._view(job_id, run)
+                    view = self.view(job_id, run)
                     if view.is_final:
                         return view
                 left = self._left(deadline)
                 if left is not None and left <= 0:
                     return None
-                done = await self._hear(ticket, left)
+                done = await self.hear(ticket, left)
             finally:
                 self.watchers.forget(run, ticket)
             if done is not None:
@@ -371,7 +351,7 @@ class Process:
         """Seconds until this time (Unix ms)."""
         return None if deadline is None else (deadline - self.clock.now()) / 1000
 
-    async def _hear(self, ticket: Ticket[Done | None], timeout: float | None) -> Done | None:
+    async def hear(self, ticket: Ticket[Done | None], timeout: float | None) -> Done | None:
         """Wait for a change; another process's is only seen by looking."""
         wait = timeout
         if self.listener is not None:
@@ -393,20 +373,88 @@ class Process:
         return await ticket if ticket.is_done else None
 
     async def cancel(self, job_id: str, reason: str | None) -> None:
-        run = self._run_id(job_id)
-        self._view(job_id, run)
+        run = self.run_id(job_id)
+        self.view(job_id, run)
         await self.committer.submit(CancelAsked(run, reason or ""))
 
-    def _run_id(self, job_id: str) -> RunId:
+    async def create_job(self, key: str | None, keep_ms: int) -> tuple[JobView, bool]:
+        """An external job, and whether it is new: `key` may name one already.
+
+        keep_ms: how long it may go without an update, and is kept once it is over.
+        Raises InvalidConfig, NotExternal (key is the id of a job that errands executes).
+        """
+        made = external.job_made(key, keep_ms)
+        if key is not None and (number := parse_id(key, self.key)) is not None:
+            # Made here, and given as its own id by who asks again.
+            return self._external(key, RunId(number)), False
+        answer = await self._ask(made)
+        return self.view(key or self._public_id(answer.run), answer.run), answer.is_new
+
+    def _external(self, job_id: str, run: RunId) -> JobView:
+        for row in self.store.reader.inputs([run]):
+            if row.function != EXTERNAL:
+                raise NotExternal(job_id, self._name_of(row.function))
+        return self.view(job_id, run)
+
+    async def update_job(
+        self,
+        job_id: str,
+        *,
+        status: JobState | None = None,
+        percent: float | None = None,
+        note: str | None = None,
+        result: bytes | None = None,
+        error: str | None = None,
+    ) -> JobView:
+        """Say how an external job goes; None: as it was. A result (JSON) completes it, an error
+        fails it.
+
+        Raises JobNotFound, NotExternal, JobIsOver, InvalidConfig, ValueTooLarge.
+        """
+        run = self.run_id(job_id)
+        change = Change(status, percent, note, result, error)
+        changed = external.job_changed(job_id, run, change, self.settings.value_bytes)
+        await self._ask(changed)
+        return self.view(job_id, run)
+
+    async def rerun(self, run_id: str, trace: str | None = None) -> str:
+        """Start a run once more; gives the new one's id.
+
+        Raises JobNotFound, NotRepeatable.
+        """
+        run, reader = self.run_id(run_id), self.store.reader
+        for old in reader.inputs([run]):
+            tags = tuple(reader.labels(run))
+            again = Rerun(run, old.function, old.event, tags, trace)
+            return self._public_id(await self._ask(again))
+        raise JobNotFound(run_id)
+
+    def _ask(self, given: Input) -> Ticket[Any]:
+        return self.committer.submit(given, is_door=True, loop=self._loop_here())
+
+    def _name_of(self, function: FunctionId) -> str:
+        found = self.store.reader.config().functions[function]
+        return f"{found.app}/{found.config.slug}"
+
+    def run_id(self, job_id: str) -> RunId:
+        """The run that is meant; of an external job by its own id too. Raises JobNotFound."""
         number = self._ids.get(job_id)
         if number is None:
             number = parse_id(job_id, self.key)
-            if number is None:
-                raise JobNotFound(job_id)
+        if number is None:
+            number = self.store.reader.external_job(job_id, self.clock.now())
+        if number is None:
+            raise JobNotFound(job_id)
         return RunId(number)
 
-    def _view(self, job_id: str, run: RunId) -> JobView:
-        row = self.store.reader.run(run)
+    def view(self, job_id: str, run: RunId) -> JobView:
+        try:
+            row = self.store.reader.run(run)
+        except Exception:
+            if not self._pid:
+                # It was closed meanwhile, by another thread.
+                raise _closed() from None
+            raise
         if row is None:
             raise JobNotFound(job_id)
         return view_of(job_id, row)
@@ -421,6 +469,11 @@ class Process:
 
         In the running loop, connected.
         """
+        if self.dispatcher is not None:
+            raise InvalidConfig(
+                "This process executes already.",
+                hint="One worker a process: give that one a higher concurrency.",
+            )
         self._home, self._home_thread = asyncio.get_running_loop(), threading.get_ident()
         try:
             self.dispatcher = self.dispatch(caller)
@@ -463,11 +516,8 @@ class Process:
 
         Raises Unavailable.
         """
-        self.store.drop_node(self._node)
-        try:
-            here, new_id = self._join(self.committer.concurrency)
-        except StoreUnavailable as error:
-            raise _unavailable(error) from error
+        self.membership.leave()
+        here, new_id = self.membership.join(self.committer.concurrency)
         here.serves = self.committer.here.serves
         self.committer.rename(here, new_id)
 
@@ -502,17 +552,17 @@ class Process:
         if self.committer.broken is None:
             self.committer.submit(WorkerLeft(self.committer.here.worker))
         self.committer.close()
-        self.store.drop_node(self._node)
+        self._tell_closed()
+        self.membership.leave()
         if self.listener is not None:
             self.listener.close()
-        self.store.close()
         self._pid = 0
+        self.store.close()
 
 
-def _unavailable(error: StoreUnavailable) -> Unavailable:
+def _closed() -> Unavailable:
     return Unavailable(
-        f"The store cannot be written: {error}.",
-        hint="Check disk space, permissions, and `errands doctor`.",
+        "errands is closed in this process.", hint="Ask for the job from another one."
     )
 
 

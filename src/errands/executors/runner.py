@@ -76,6 +76,10 @@ class Runner:
     def executing(self) -> list[Session]:
         return [session for run, session in self.sessions.items() if run not in self._parked]
 
+    @property
+    def parked_count(self) -> int:
+        return len(self._parked)
+
     # -- leases --------------------------------------------------------------------------------
 
     def acted(self, effects: Effects) -> None:

@@ -43,6 +43,7 @@ class Ticket(Generic[T]):
                 self._event.wait()
             else:
                 assert self.loop is not None
+                assert self._future is None, "one awaits it"
                 self._future = self.loop.create_future()
                 yield from self._future
         if self._error is not None:

@@ -8,10 +8,10 @@ from errands.store.interface import RunRow
 
 
 def view_of(job_id: str, row: RunRow) -> JobView:
-    """A run as its owner sees it."""
+    """A run as its owner sees it; `job_id`: as it was asked for."""
     ok = row.status == "completed"
     return JobView(
-        id=job_id,
+        id=row.key or job_id,
         status=row.status,
         created_at=row.created_at,
         updated_at=row.updated_at,

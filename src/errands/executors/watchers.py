@@ -20,18 +20,29 @@ class Watchers:
         self, run: RunId, loop: asyncio.AbstractEventLoop | None = None
     ) -> Ticket[Done | None]:
         """Settled at the run's next change; with its outcome, if that is what changed."""
+        return self.watch_any((run,), loop)
+
+    def watch_any(
+        self, runs: Sequence[RunId], loop: asyncio.AbstractEventLoop | None = None
+    ) -> Ticket[Done | None]:
+        """Settled at the next change of any of them."""
         ticket: Ticket[Done | None] = Ticket(loop)
         with self._lock:
-            self._waiting.setdefault(run, []).append(ticket)
+            for run in runs:
+                self._waiting.setdefault(run, []).append(ticket)
         return ticket
 
     def forget(self, run: RunId, ticket: Ticket[Done | None]) -> None:
+        self.forget_any((run,), ticket)
+
+    def forget_any(self, runs: Sequence[RunId], ticket: Ticket[Done | None]) -> None:
         with self._lock:
-            waiting = self._waiting.get(run, [])
-            if ticket in waiting:
-                waiting.remove(ticket)
-                if not waiting:
-                    del self._waiting[run]
+            for run in runs:
+                waiting = self._waiting.get(run)
+                if waiting is not None and ticket in waiting:
+                    waiting.remove(ticket)
+                    if not waiting:
+                        del self._waiting[run]
 
     def told(self, effects: Effects) -> list[tuple[Ticket[Any], Done | None]]:
         """The tickets that these effects settle."""
@@ -46,6 +57,13 @@ class Watchers:
                 if (waiting := self._waiting.pop(run, None)) is not None:
                     told += [(ticket, None) for ticket in waiting]
         return told
+
+    def all(self) -> list[Ticket[Done | None]]:
+        """Everybody; nobody waits any more."""
+        with self._lock:
+            tickets = [ticket for waiting in self._waiting.values() for ticket in waiting]
+            self._waiting.clear()
+        return tickets
 
     def waiting(self) -> list[RunId]:
         """The runs that somebody waits for."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from errands.engine.config import Config
 from errands.engine.ingest import CHUNK
-from errands.engine.input import ChildEnded, EventHit, Expand, Input, Sent, Trim
+from errands.engine.input import ChildEnded, EventHit, Expand, Input, JobChanged, Sent, Trim
 from errands.model.call import (
     Parked,
     RunFailed,
@@ -95,6 +95,10 @@ def _begun(items: Sequence[NewEvent | NewJob], config: Config) -> int:
     )
 
 
+def _job_changed(given: JobChanged, config: Config) -> Weight:
+    return ROWS, len(given.output or b"")
+
+
 def _child_ended(given: ChildEnded, config: Config) -> Weight:
     return ROWS, len(given.output)
 
@@ -117,6 +121,7 @@ WEIGHTS: dict[type, Callable[[Any, Config], Weight]] = {
     RunFailed: _failed,
     Sent: _sent,
     Expand: _expand,
+    JobChanged: _job_changed,
     ChildEnded: _child_ended,
     Trim: _trim,
 }

@@ -210,6 +210,13 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     """Public ids given by senders, where an event has one."""
 
 
+class Made(msgspec.Struct, frozen=True, gc=False):
+    """The external job that was asked for."""
+
+    run: RunId
+    is_new: bool
+
+
 KEPT = Kept()
 LEASE_LOST = Refused("lease lost")
 RUN_IS_OVER = Refused("run is over")

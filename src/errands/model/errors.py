@@ -255,6 +255,42 @@ class JobNotFound(ErrandsError, LookupError):
         self.job_id = job_id
 
 
+class JobIsOver(ErrandsError):
+    """An update of an external job that has ended already."""
+
+    code = "job_is_over"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id!r} is over, so nothing of it can be changed.",
+            hint="Create another one.",
+        )
+        self.job_id = job_id
+
+
+class NotExternal(ErrandsError):
+    """An update of a job that errands executes: only its own code says how it goes."""
+
+    code = "not_external"
+
+    def __init__(self, job_id: str, function_id: str) -> None:
+        super().__init__(
+            f"Job {job_id!r} is no external job: it is a run of {function_id!r}.",
+            hint="Report from inside it, with progress.set(…), or cancel it.",
+        )
+        self.job_id, self.function_id = job_id, function_id
+
+
+class NotRepeatable(ErrandsError):
+    """A run that cannot be started once more; says why."""
+
+    code = "not_repeatable"
+
+    def __init__(self, run_id: str, why: str, *, hint: str) -> None:
+        super().__init__(f"Run {run_id} cannot be repeated: {why}.", hint=hint)
+        self.run_id = run_id
+
+
 class JobFailed(_OfFailure):
     """From job.result(): the job failed for good."""
 

@@ -4,6 +4,9 @@ import msgspec
 
 from errands.model.ids import EventId
 
+EVENT_SCOPE = 0
+"""The dedup scope of event ids; that of a job's keys is its function's id."""
+
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False, tag="event"):
     """An event on its way in; not accepted yet."""
@@ -17,6 +20,8 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False, tag="event"):
     """Unix ms, given by the sender; in the future: its runs start then."""
     user: bytes | None = None
     v: str | None = None
+    trace: str | None = None
+    """W3C traceparent of whoever sent it; the runs that it starts carry it."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

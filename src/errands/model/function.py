@@ -14,6 +14,12 @@ class FunctionKind(enum.IntEnum):
     """Called with arguments."""
     FAILURE = 3
     """Started when a run of its parent function has failed for good."""
+    EXTERNAL = 4
+    """Never executed: its runs are external jobs, whose work user code does itself."""
+
+
+EXTERNAL = FunctionId(0)
+"""The one function of that kind: every store has it, and no app registers it."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,12 +22,30 @@ class NewJob(msgspec.Struct, frozen=True, gc=False, tag="job"):
     start_timeout_ms: int | None = None
     finish_timeout_ms: int | None = None
     tags: tuple[str, ...] = ()
+    trace: str | None = None
+    """W3C traceparent of whoever enqueued it."""
+
+
+KEY_SCOPE = -1
+"""The dedup scope of external jobs' own ids."""
+
+
+class ExternalJob(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is kept of an external job when it is made, as the input of its run."""
+
+    keep_ms: int
+    """How long it may go without an update before it fails; and how long it is kept once it is
+    over.
+    """
+    key: str | None = None
+    """Its id, where the user has chosen one."""
 
 
 class JobView(msgspec.Struct, frozen=True):
     """One look at a run, as its owner sees it. Times are Unix ms."""
 
     id: str
+    """Of an external job the one that the user chose, if any."""
     status: JobState
     created_at: int
     updated_at: int

@@ -26,6 +26,8 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     parent_step: str | None = None
     retries: bytes | None = None
     """JSON RetryPolicy, where it differs from the function's."""
+    trace: str | None = None
+    """W3C traceparent of what started it."""
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +74,10 @@ class Moment(enum.IntEnum):
     ATTEMPT_FAILED = 2
     CRASHED = 3
     RELEASED = 4
+    REPEATS = 5
+    """It was started as a repetition; tells the public id of the run that it repeats."""
+    REPEATED = 6
+    """Another run repeats this one; tells its public id."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -1,5 +1,6 @@
 """An App: a named set of functions and jobs, and the way to errands."""
 
+import importlib
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -11,16 +12,17 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, Unpack, cast, overload
 
 import msgspec
 
-from errands.model.duration import Duration
+from errands.model.duration import Duration, parse_duration
 from errands.model.errors import InvalidConfig
 from errands.model.event import NewEvent
 from errands.model.function import AppConfig, FunctionKind
+from errands.model.job import JobState
 from errands.sdk.backend import Backend, open_backend
-from errands.sdk.codec import VALUE_BYTES_MAX
+from errands.sdk.codec import NOT_STORABLE, VALUE_BYTES_MAX, encode_json, not_storable
 from errands.sdk.definition import Definition, FailureInput
 from errands.sdk.event import (
     AnyEvent,
@@ -41,12 +43,18 @@ from errands.sdk.job import (
     JobStatus,
     SyncJobFunction,
     handle_of_bound,
+    status_of,
     unbind,
     untyped,
 )
 from errands.sdk.middleware import Middleware
 from errands.sdk.options import FunctionOptions, Trigger
 from errands.sdk.sending import Sendable, send_all
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from errands.integrations.embedding import Embedding
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +70,7 @@ On: TypeAlias = type[A] | Trigger[A]
 
 
 class Jobs:
-    """All jobs, by id."""
+    """All jobs, by id; and external jobs, whose work your own code does."""
 
     def __init__(self, app: "App") -> None:
         self._app = app
@@ -85,6 +93,41 @@ class Jobs:
     async def cancel(self, id: str, /, *, reason: str | None = None) -> None:
         """It ends as cancelled; of a finished job nothing is changed. Raises JobNotFound."""
         await untyped(self._app, id).cancel(reason=reason)
+
+    async def create(self, id: str | None = None, /, *, keep: Duration = "24h") -> JobStatus[Any]:
+        """An external job, pending until you update it; with an id that there is, that job.
+
+        keep: how long it may go without an update before it fails, and is kept once it is over.
+        Raises InvalidConfig, NotExternal, Unavailable.
+        """
+        keep_ms = parse_duration(keep, "create: keep")
+        backend = await self._app.connected()
+        view, _ = await backend.create_job(id, keep_ms)
+        return status_of(view)
+
+    async def update(
+        self,
+        id: str,
+        /,
+        *,
+        status: JobState | None = None,
+        progress: float | None = None,
+        message: str | None = None,
+        result: object = None,
+        error: str | None = None,
+    ) -> JobStatus[Any]:
+        """Say how an external job goes; what is left out stays. A result completes it, an error
+        fails it.
+
+        progress: 0 to 100. Raises JobNotFound, JobIsOver, NotExternal, ValueNotStorable,
+        ValueTooLarge, Unavailable.
+        """
+        data = None if result is None else _json_of(result, f"the result of job {id!r}")
+        backend = await self._app.connected()
+        view = await backend.update_job(
+            id, status=status, percent=progress, note=message, result=data, error=error
+        )
+        return status_of(view)
 
 
 class App:
@@ -269,6 +312,17 @@ class App:
         """
         return self.backend.worker(concurrency)
 
+    def embed(self, web_app: "Starlette", /, *, path: str = "/errands") -> "Embedding":
+        """All of errands in a FastAPI or Starlette app's own process: server, worker and store.
+
+        It starts and stops with the web app, whose lifespan is kept. The HTTP API is below `path`,
+        for whoever has ERRANDS_API_TOKEN, or for one job a token of `job_token`.
+        Raises InvalidConfig.
+        """
+        # By name, so that nothing of a server is imported where none is embedded.
+        embedding = importlib.import_module("errands.integrations.embedding")
+        return cast("Embedding", embedding.embed(self, web_app, path))
+
     @property
     def url(self) -> str | None:
         """Where errands is, as given to App; None: ERRANDS_URL, else an embedded file."""
@@ -299,6 +353,14 @@ class App:
 
     def __repr__(self) -> str:
         return f"App({self.id!r})"
+
+
+def _json_of(value: object, what: str) -> bytes:
+    """Raises ValueNotStorable."""
+    try:
+        return encode_json(value)
+    except NOT_STORABLE as error:
+        raise not_storable(what, value, Any, error) from error
 
 
 def _full_name(cls: type) -> str:

@@ -12,10 +12,17 @@ from typing import Protocol
 
 from errands.model.errors import InvalidConfig
 from errands.model.event import NewEvent
-from errands.model.job import JobView, NewJob
+from errands.model.job import JobState, JobView, NewJob
 
 DEFAULT_URL = "sqlite:///.errands/errands.db"
-SCHEMES = {"sqlite": "errands.embedded"}
+SCHEMES = {
+    "sqlite": "errands.embedded",
+    "postgresql": "errands.embedded",
+    "postgres": "errands.embedded",
+    "http": "errands.sdk.client",
+    "https": "errands.sdk.client",
+}
+"""The module behind each scheme; its `open_backend_for` makes the backend."""
 
 
 class Backend(Protocol):
@@ -48,6 +55,36 @@ class Backend(Protocol):
         """Raises JobNotFound."""
         ...
 
+    def create_job(self, key: str | None, keep_ms: int) -> Awaitable[tuple[JobView, bool]]:
+        """An external job, and whether it is new: `key` may name one already.
+
+        Raises InvalidConfig, NotExternal, Unavailable.
+        """
+        ...
+
+    def update_job(
+        self,
+        job_id: str,
+        *,
+        status: JobState | None = None,
+        percent: float | None = None,
+        note: str | None = None,
+        result: bytes | None = None,
+        error: str | None = None,
+    ) -> Awaitable[JobView]:
+        """None: as it was. A result (JSON) completes an external job, an error fails it.
+
+        Raises JobNotFound, NotExternal, JobIsOver, InvalidConfig, ValueTooLarge, Unavailable.
+        """
+        ...
+
+    def rerun(self, run_id: str) -> Awaitable[str]:
+        """Start a run once more, with what it was started with; gives the new one's id.
+
+        Raises JobNotFound, NotRepeatable, Unavailable.
+        """
+        ...
+
     def worker(self, concurrency: int | None) -> AbstractAsyncContextManager[object]:
         """Execute the app's functions in this process, for as long as it is entered."""
         ...
@@ -66,7 +103,8 @@ def open_backend(url: str | None, app: object) -> Backend:
         raise InvalidConfig(
             f"{url!r} is no way to errands: it must begin with {', '.join(SCHEMES)}.",
             hint="Set ERRANDS_URL or App(url=…) to sqlite:///errands.db for a file beside you, "
-            "sqlite:////var/lib/errands.db for an absolute path.",
+            "sqlite:////var/lib/errands.db for an absolute path, postgresql://user@host/database "
+            "for PostgreSQL, http://127.0.0.1:8288 for a server.",
         )
-    backend: Backend = importlib.import_module(module).open_embedded(url, app)
+    backend: Backend = importlib.import_module(module).open_backend_for(url, app)
     return backend

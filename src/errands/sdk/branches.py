@@ -30,13 +30,14 @@ class Branches:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        loop_thread: int,
         spoil: Callable[[BaseException], BaseException],
         found_another: Callable[[], None],
     ) -> None:
         self.main: asyncio.Task[None] | None = None
         self.thread: object = object()
         """BRANCH of a plain function's own thread: for it, that is the main branch."""
-        self._thread_id = threading.get_ident()
+        self._thread_id = loop_thread
         self.loop, self._spoil, self._found_another = loop, spoil, found_another
         self._tasks: dict[asyncio.Task[Any], int] = {}
         """Further tasks that have asked for steps."""

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from errands.sdk.context import current_run
 from errands.sdk.definition import Definition
 from errands.sdk.middleware import Middleware
 from errands.sdk.session import Session
 from errands.sdk.threads import in_thread, is_async
+
+if TYPE_CHECKING:
+    from errands.telemetry.running import Running
 
 Call: TypeAlias = Callable[[], Awaitable[Any]]
 ExecuteStep: TypeAlias = Callable[[Session, str, int, Call], Awaitable[Any]]
@@ -26,10 +29,13 @@ class Calls:
         functions: Executor,
         steps: Executor,
         execute_step: ExecuteStep | None,
+        running: "Running | None",
     ) -> None:
+        """running: the run's span, if there is tracing."""
         self._session, self._definition = session, definition
         self._functions, self._steps, self._execute_step = functions, steps, execute_step
-        self.is_plain = not definition.middleware and execute_step is None
+        self._running = running
+        self.is_plain = not definition.middleware and execute_step is None and running is None
         """Nothing stands around a step."""
 
     def handler(
@@ -68,7 +74,13 @@ class Calls:
         for one in reversed(self._definition.middleware):
             if type(one).on_step is not Middleware.on_step:
                 call = _around(one.on_step, call)
-        return call() if timeout_ms is None else _in_time(key, call, timeout_ms / 1000)
+        if timeout_ms is not None:
+            call = _timed(key, call, timeout_ms / 1000)
+        return call() if self._running is None else self._running.step(key, attempt, call)
+
+
+def _timed(key: str, call: Call, seconds: float) -> Call:
+    return lambda: _in_time(key, call, seconds)
 
 
 async def _in_time(key: str, call: Call, seconds: float) -> Any:

@@ -33,6 +33,7 @@ from errands.model.errors import (
 )
 from errands.model.function import FunctionKind
 from errands.model.job import JobView, NewJob
+from errands.model.text import storable
 from errands.sdk.arguments import Arguments
 from errands.sdk.codec import NOT_STORABLE, Codec, codec, decode_json, name_of
 from errands.sdk.definition import Definition, JobInput
@@ -41,7 +42,6 @@ from errands.sdk.failure import Failure
 from errands.sdk.function import add_failure_handler, check_takes, define, id_of
 from errands.sdk.options import EnqueueOptions, FunctionOptions, Timeouts, retries_of
 from errands.sdk.owner import Owner
-from errands.sdk.text import storable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -330,6 +330,11 @@ def handle_of_bound(app: Owner, bound: BoundJob[R], id: str) -> Job[R]:
 def untyped(app: Owner, id: str) -> Job[Any]:
     """A handle on a job of which only the id is known; its result is plain JSON."""
     return Job(app, id, _plain_codec)
+
+
+def status_of(view: JobView) -> JobStatus[Any]:
+    """What is known of a job of which only the id is known; its result is plain JSON."""
+    return JobStatus(view, _plain_codec())
 
 
 def _plain_codec() -> Codec[Any]:

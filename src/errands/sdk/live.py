@@ -9,9 +9,10 @@ import asyncio
 import concurrent.futures
 import contextvars
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -35,6 +36,12 @@ from errands.sdk.owner import Owner
 from errands.sdk.steps import run_step
 from errands.sdk.threads import Suspend
 from errands.sdk.waits import send, wait
+from errands.telemetry.spans import find_tracer
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+    from errands.telemetry.running import Running
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -50,10 +57,13 @@ class LiveCaller:
         steps: Executor,
         value_bytes_max: int,
     ) -> None:
-        self.app, self.loop = app, asyncio.get_running_loop()
+        self.app = app
+        self.loop, self.loop_thread = asyncio.get_running_loop(), threading.get_ident()
         # Two pools: a plain function waits in its thread for steps, which must not need it.
         self.functions, self.steps = functions, steps
         self.value_bytes_max = value_bytes_max
+        self.tracer = find_tracer()
+        """None: nobody traces."""
         # Every run begins in this one; not in that of whatever code happened to wake it.
         self.context = contextvars.copy_context()
         self.context.run(SESSION.set, None)
@@ -82,6 +92,7 @@ class LiveSession:
         "_lease",
         "_main",
         "_notes_made",
+        "_running",
         "app_id",
         "attempt",
         "call",
@@ -112,6 +123,7 @@ class LiveSession:
         self._calls_made: Calls | None = None
         context = caller.context.copy()
         context.run(SESSION.set, self)
+        self._running = None if caller.tracer is None else self._begin_span(caller.tracer, context)
         # Not by the loop's factory: an eager one would begin before there is a main task.
         self._main: asyncio.Task[None] | None = asyncio.Task(
             self._execute(), loop=self.loop, context=context
@@ -120,6 +132,19 @@ class LiveSession:
             self._make_course()
 
     # -- what it is made of --------------------------------------------------------------------
+
+    def _begin_span(self, tracer: "Tracer", context: contextvars.Context) -> "Running":
+        from errands.telemetry.running import Running
+
+        return Running(
+            tracer,
+            context,
+            f"{self.app_id}/{self.function_id}",
+            self.public_id,
+            self.attempt,
+            self.call.run.trace,
+            is_first=self.call.item.fence == 1,
+        )
 
     @property
     def _notes(self) -> Notes:
@@ -138,7 +163,9 @@ class LiveSession:
         return self._course_made or self._make_course()
 
     def _make_course(self) -> Course:
-        branches = Branches(self.loop, self._lease.spoil, self._more_branches)
+        branches = Branches(
+            self.loop, self.caller.loop_thread, self._lease.spoil, self._more_branches
+        )
         branches.main = self._main
         if self._is_over:
             branches.drop()
@@ -163,7 +190,12 @@ class LiveSession:
         if self._calls_made is None:
             caller = self.caller
             self._calls_made = Calls(
-                self, self.definition, caller.functions, caller.steps, caller.execute_step
+                self,
+                self.definition,
+                caller.functions,
+                caller.steps,
+                caller.execute_step,
+                self._running,
             )
         return self._calls_made
 
@@ -191,6 +223,8 @@ class LiveSession:
         return self._branches.can_be_dropped()
 
     def resume(self, fence: int, steps: Sequence[Step]) -> None:
+        if self._running is not None:
+            self._running.resume()
         self._course.resume(fence, steps)
 
     def refresh(self, steps: Sequence[Step]) -> None:
@@ -221,6 +255,7 @@ class LiveSession:
         lease = self._lease
         lease.flush_saves()
         self._flush_notes()
+        self._stretch_ended("released")
         self.drop()
         await self.journal.submit(Released(self.run, lease.fence, lease.seq, why))
 
@@ -358,6 +393,8 @@ class LiveSession:
         if isinstance(error, Suspend) or lease.cancelled is not None or not await lease.regain():
             self._end()
             return
+        if self._running is not None:
+            self._running.failed(error)
         _, failure, retry = judge(
             error, self.attempt, self.definition.retries, self.journal, self.call.run.retries
         )
@@ -388,6 +425,8 @@ class LiveSession:
 
     def _report(self, report: RunReturned | RunFailed) -> None:
         """The session ends with it, whatever comes of it: nobody waits for an answer."""
+        if self._running is not None:
+            self._running.over("returned" if isinstance(report, RunReturned) else "failed")
         try:
             self.journal.tell(report)
         finally:
@@ -397,6 +436,8 @@ class LiveSession:
         if self._is_over:
             return
         self._is_over = True
+        if self._running is not None:
+            self._running.over("dropped" if self._lease.cancelled is None else "cancelled")
         self._lease.die()
         if self._course_made is not None or (
             self._main is not None and not self._is_main_running()
@@ -409,6 +450,10 @@ class LiveSession:
         # What refers to each other in a circle would have to be found by the garbage collector.
         self._main = self._course_made = self._calls_made = None
         self.journal.ended(self)
+
+    def _stretch_ended(self, outcome: str) -> None:
+        if self._running is not None:
+            self._running.over(outcome)
 
     def _is_main_running(self) -> bool:
         return self._main is asyncio.current_task(self.loop)
@@ -424,6 +469,7 @@ class LiveSession:
     # -- what its lease says -------------------------------------------------------------------
 
     def parked(self) -> None:
+        self._stretch_ended("parked")
         # A moment later: it may be dropped at once, and the code has yet to come to its wait.
         self.loop.call_soon(self._tell_parked, self._lease.fence)
 
@@ -443,6 +489,7 @@ class LiveSession:
 
     def suspend(self) -> None:
         """A plain function ends at its wait; it will be replayed."""
+        self._stretch_ended("parked")
         self.drop()
 
     def give_up(self, error: BaseException) -> None:

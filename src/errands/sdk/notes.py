@@ -8,7 +8,7 @@ from errands.model.call import Journal, Logged, ProgressMade
 from errands.model.errors import Unavailable
 from errands.model.ids import RunId
 from errands.model.run import LogLine
-from errands.sdk.text import storable
+from errands.model.text import storable
 
 PROGRESS_SECONDS = 0.1
 LOG_SECONDS = 0.5

@@ -1,6 +1,7 @@
 """Sending through middleware, where events and enqueued jobs alike are events."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from sys import modules
 from typing import Any, TypeAlias, cast
 
 import msgspec
@@ -9,6 +10,7 @@ from errands.model.errors import ArgumentsRefused
 from errands.model.event import NewEvent
 from errands.model.job import NewJob
 from errands.sdk.codec import NOT_STORABLE, decode_json, encode_json
+from errands.sdk.context import SESSION, STEP
 from errands.sdk.definition import JobInput
 from errands.sdk.envelope import Envelope, given_options
 from errands.sdk.event import (
@@ -20,6 +22,7 @@ from errands.sdk.event import (
 )
 from errands.sdk.middleware import wrap_send
 from errands.sdk.owner import Owner
+from errands.telemetry import spans
 
 Sendable: TypeAlias = EventLike | EventDict | NewJob
 Accept: TypeAlias = Callable[[Sequence[NewEvent | NewJob]], Awaitable[list[str]]]
@@ -36,6 +39,8 @@ class EnqueuedJob(AnyEvent, name="*"):
 
 async def send_all(app: Owner, items: Sequence[Sendable], accept: Accept) -> list[str]:
     """`accept` these, with the app's middleware around it; gives their ids. Raises EventRefused."""
+    if spans.API in modules:
+        accept = _traced(accept)
     if not app.has_send_middleware:
         return await accept(
             [item if isinstance(item, NewJob) else app.new_event(item) for item in items]
@@ -45,6 +50,13 @@ async def send_all(app: Owner, items: Sequence[Sendable], accept: Accept) -> lis
         return await accept([_item(app, event) for event in events])
 
     return await wrap_send(app.middleware, last)([_event(app, item) for item in items])
+
+
+def _traced(accept: Accept) -> Accept:
+    if SESSION.get() is not None and STEP.get() is None:
+        # A run sends: in a span only once, when it is not remembered (`sdk.waits.send`).
+        return lambda items: accept(spans.stamped(items))
+    return lambda items: spans.sent(items, accept)
 
 
 def _event(app: Owner, item: Sendable) -> EventLike:

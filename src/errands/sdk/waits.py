@@ -13,6 +13,7 @@ from errands.model.job import NewJob
 from errands.model.step import ShapeOf, Step, StepKind, StepStatus
 from errands.sdk.codec import Codec
 from errands.sdk.course import Course
+from errands.telemetry import spans
 
 T = TypeVar("T")
 _ids = msgspec.json.Decoder(list[str]).decode
@@ -55,13 +56,18 @@ async def wait(
                     duration_ms,
                     until,
                     None if shape is None else shape(),
-                    None if child is None else child(),
+                    None if child is None else _traced(child()),
                 ),
             )
         return codec.decode(await _stand(course, key))
     except asyncio.CancelledError:
         course.gave_up(key, kind, is_main)
         raise
+
+
+def _traced(child: NewJob) -> NewJob:
+    trace = spans.current_trace()
+    return child if trace is None else msgspec.structs.replace(child, trace=trace)
 
 
 async def _stand(course: Course, key: str) -> bytes:
@@ -132,8 +138,11 @@ async def send(course: Course, id: str, items: tuple[NewEvent | NewJob, ...]) ->
         turns.reserve(key)
         course.active += 1
         try:
-            ids = await course.journal.submit(
-                StepSent(course.run, lease.fence, step, items, lease.take_saves())
+            ids = await spans.sent(
+                items,
+                lambda items: course.journal.submit(
+                    StepSent(course.run, lease.fence, step, tuple(items), lease.take_saves())
+                ),
             )
         except ErrandsError:
             turns.forget(key)

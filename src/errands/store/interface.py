@@ -36,6 +36,12 @@ class Transaction(Protocol):
         """
         ...
 
+    def hold_config(self) -> bool:
+        """Let nobody else change what is registered until this ends. False: somebody is about to,
+        and is not waited for.
+        """
+        ...
+
     def config_version(self) -> int: ...
 
     def load_config(self) -> Config: ...
@@ -44,8 +50,10 @@ class Transaction(Protocol):
         """Is this worker not taken for dead?"""
         ...
 
-    def load(self, needs: Needs, state: State) -> None:
-        """Bring into `state` what the inputs of the batch touch. Never waits for a lock."""
+    def load(self, needs: Needs, state: State) -> Needs | None:
+        """Bring into `state` what the inputs of the batch touch. Never waits for a lock: gives what
+        of it another process holds now, if any. What needs that cannot be decided in this batch.
+        """
         ...
 
     def apply(self, state: State) -> None:
@@ -119,6 +127,10 @@ class StoreUnavailable(Exception):
     """The store cannot be written now: full disk, locked, gone. Nothing was written."""
 
 
+class StoreBusy(StoreUnavailable):
+    """Another process has just changed what was decided on: the same may go well at once."""
+
+
 class StoreConflict(Exception):
     """The store refuses what this batch would write."""
 
@@ -142,6 +154,8 @@ class RunRow(msgspec.Struct, frozen=True):
     output: bytes | None
     percent: float | None
     note: str | None
+    key: str | None = None
+    """Of an external job: its own id, if the user chose one."""
 
 
 class RunFilter(msgspec.Struct, frozen=True):
@@ -153,6 +167,15 @@ class RunFilter(msgspec.Struct, frozen=True):
     tag: str | None = None
     before: RunId | None = None
     """For the next page: runs older than this one."""
+    limit: int = 50
+
+
+class EventFilter(msgspec.Struct, frozen=True):
+    """None: no filter."""
+
+    name: str | None = None
+    before: EventId | None = None
+    """For the next page: events older than this one."""
     limit: int = 50
 
 
@@ -192,6 +215,22 @@ class Reader(Protocol):
     def done(self, ids: Sequence[RunId]) -> list[Done]: ...
     def inputs(self, ids: Sequence[RunId]) -> list[Run]: ...
     def events(self, ids: Sequence[EventId]) -> list[Event]: ...
+    def list_events(self, filter: EventFilter) -> list[Event]:
+        """Newest first. With a name: among the newest million before `before`."""
+        ...
+
+    def runs_of_event(self, id: EventId) -> list[RunRow]:
+        """The runs that it started, oldest first; failure handlers and repetitions too."""
+        ...
+
+    def external_job(self, key: str, now: int) -> RunId | None:
+        """The external job that the user has given this id, if it is still kept."""
+        ...
+
+    def event_of_key(self, key: str, now: int) -> EventId | None:
+        """The event that its sender has given this id: for 24 h, as long as it is deduplicated."""
+        ...
+
     def labels(self, id: RunId) -> list[str]: ...
     def steps(self, id: RunId) -> list[Step]: ...
     def memo(self, id: RunId, seq: int) -> list[Step]:

@@ -31,7 +31,7 @@ def event_row(e: Event) -> Row:
 
 
 def run_row(r: Run) -> Row:
-    return (r.id, r.function, r.event, r.input, r.parent, r.parent_step, r.retries)
+    return (r.id, r.function, r.event, r.input, r.parent, r.parent_step, r.retries, r.trace)
 
 
 def done_row(d: Done) -> Row:
@@ -58,7 +58,7 @@ def item_change(i: Item) -> Row:
     """What may change in an item, its key first."""
     return (
         i.run, int(i.place), i.updated_at, i.fence, i.attempt, i.crashes, i.seq, i.position,
-        i.due, i.worker, i.leased_at, i.started_at,
+        i.due, i.worker, i.leased_at, i.started_at, i.finish_by,
     )  # fmt: skip
 
 

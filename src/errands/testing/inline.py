@@ -185,8 +185,8 @@ class Inline(Embedded):
         dead = self.committer
         assert isinstance(dead, InlineCommitter)
         # From here on nothing of it is stepped, so what stands in its queue is never written.
-        self.store.drop_node(self._node)
-        here, new_id = self._join(self.settings.concurrency)
+        self.membership.leave()
+        here, new_id = self.membership.join(self.settings.concurrency)
         self.committer = self.make_committer(here, new_id)
         for ticket in dead.doors:
             self._refuse(ticket)
@@ -223,7 +223,7 @@ class Inline(Embedded):
             await middleware.stop()
         self.committer.is_closed = True
         self.sources.close()
-        self.store.drop_node(self._node)
+        self.membership.leave()
         self.store.close()
         self._pid = 0
 
@@ -264,12 +264,12 @@ class Inline(Embedded):
         self, job_id: str, is_it: Callable[[JobView], bool], timeout: float | None
     ) -> JobView:
         """The job when it is so, or when `timeout` (seconds of virtual time) has passed."""
-        run = self._run_id(job_id)
+        run = self.run_id(job_id)
         deadline = None if timeout is None else self.clock.now() + int(timeout * 1000)
         looks = 0
         while True:
             ticket = self.watchers.watch(run)
-            view = self._view(job_id, run)
+            view = self.view(job_id, run)
             if is_it(view) or (deadline is not None and deadline <= self.clock.now()):
                 self.watchers.forget(run, ticket)
                 return view

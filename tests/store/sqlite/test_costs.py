@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from errands.engine.input import Claim, Input, Sent, TimerDue
+from errands.engine.input import Claim, Input, JobChanged, JobMade, Rerun, Sent, TimerDue
 from errands.model.call import Again, RunFailed, RunReturned, StepFailed, StepReturned, WaitOpened
 from errands.model.event import NewEvent
 from errands.model.function import RetryPolicy
@@ -198,6 +198,25 @@ def test_a_job_for_another_worker_writes_its_place_in_the_lane_too(bench: Bench)
 
     bench.process.committer.serve(frozenset(bench.process.store.reader.config().functions), 9)
     assert bench.writes(Claim(9)) == 2
+
+
+def test_an_external_job_writes_its_run_its_item_its_timer_and_its_id(bench: Bench) -> None:
+    assert bench.writes(JobMade("mine", 1_000)) == 4
+    run = bench.process.store.reader.external_job("mine", NOW)
+    assert run is not None
+
+    # Its progress; the item moved, and its timer put off. At the end the timer and the item go, the
+    # outcome comes, and the id is kept with it.
+    assert bench.writes(JobChanged("mine", run, percent=1.0)) == 2
+    bench.process.clock.ms += 1
+    assert bench.writes(JobChanged("mine", run, percent=2.0)) == 4
+    assert bench.writes(JobChanged("mine", run, status="completed")) == 4
+
+
+def test_a_repeated_run_writes_two_lines_of_history_more(bench: Bench) -> None:
+    run = bench.enqueue()
+
+    assert bench.writes(Rerun(run, bench.process.function("report"), None)) == 2 + 2
 
 
 def test_looking_for_work_writes_nothing(bench: Bench) -> None:

@@ -71,6 +71,11 @@ HOT = {
     "list_inbox": "SEARCH inbox USING INDEX inbox_worker (worker=? AND id>?)",
     "load_memo": "SEARCH step USING PRIMARY KEY (run=?)",
     "trim_dedup": "SEARCH dedup USING COVERING INDEX dedup_expires (expires_at<?)",
+    "load_progress": "SEARCH progress USING INTEGER PRIMARY KEY (rowid=?)",
+    "find_key": "SEARCH dedup USING PRIMARY KEY (scope=? AND key=?)",
+    "list_events": "SEARCH event USING INTEGER PRIMARY KEY (rowid<?)",
+    "list_events_named": "SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    "list_expired_jobs": "SEARCH done USING INDEX done_external (keep_until<?)",
     "load_ended": "SEARCH done USING INTEGER PRIMARY KEY (rowid=?)",
     "load_disposable": "SEARCH child USING COVERING INDEX run_parent (parent=?)",
     # As for waits: few runs have very many steps.
@@ -130,6 +135,13 @@ def test_no_statement_sorts_what_grows(db: sqlite3.Connection, name: str) -> Non
 @pytest.mark.parametrize("name", HOT)
 def test_a_hot_statement_goes_by_its_index(db: sqlite3.Connection, name: str) -> None:
     assert HOT[name] in plan(db, text_of(name))
+
+
+def test_the_runs_of_an_event_are_found_by_an_index(db: sqlite3.Connection) -> None:
+    lines = plan(db, QUERIES["list_runs"].replace("{filters}", "run.event = :event"))
+
+    assert "SEARCH run USING INDEX run_event (event=?)" in lines
+    assert not any("TEMP B-TREE" in line for line in lines)
 
 
 @pytest.mark.parametrize("status", [None, *STARTED, *ENDED])

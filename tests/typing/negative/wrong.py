@@ -155,6 +155,9 @@ async def steps(event: SignedUp) -> None:
 
 def plain() -> None:
     sync(report.enqueue(1))  # E argument type
+    sync(app.jobs.create("j", keep=5))  # E a number is no duration
+    sync(app.jobs.update("j", status="done"))  # E no such status
+    sync(app.jobs.update("j", error=ValueError("x")))  # E an error is told as text
     sync(report)  # E not a call
     print(sync(report.enqueue("r")).nope)  # E a Job
     report("r").nope  # E a coroutine

@@ -77,3 +77,16 @@ async def job_status(id: str) -> dict[str, Any] | None:
 async def job_live(id: str) -> AsyncIterator[str]:
     async for update in generate_report.job(id).watch():
         yield f"{update.status} {update.progress or 0:.0f}% {update.message or ''}\n"
+
+
+async def transcode(upload: str, seconds: float) -> str:
+    """Work that another service does, which tells how it goes."""
+    job = await app.jobs.create(f"transcode-{upload}", keep="2 days")
+    await app.jobs.update(job.id, status="processing", progress=100 * seconds / 60, message="...")
+    return job.id
+
+
+async def transcoded(job_id: str, url: str | None) -> bool:
+    if url is None:
+        return (await app.jobs.update(job_id, error="no video in it")).is_final
+    return (await app.jobs.update(job_id, result=Report(url=url))).is_final

@@ -17,6 +17,8 @@ NETWORK_FILE_SYSTEMS = (
     "fuse.sshfs",
 )
 OLDEST_SQLITE = (3, 35, 0)
+BUSY_SECONDS = 30
+"""How long another writer is waited for, who holds no turnstile: a tool, a backup."""
 
 
 def connect(path: Path, *, is_durable: bool = True, cache_kib: int = 2_048) -> sqlite3.Connection:
@@ -28,7 +30,11 @@ def connect(path: Path, *, is_durable: bool = True, cache_kib: int = 2_048) -> s
         )
     try:
         db = sqlite3.connect(
-            path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=512
+            path,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
         )
         db.execute("PRAGMA journal_mode = WAL").fetchone()
         # FULL: a commit is on disk before anybody is answered.

@@ -14,21 +14,32 @@ from msgspec.structs import replace
 
 from errands.engine.config import Config
 from errands.engine.input import FollowUp
-from errands.model.event import Event
+from errands.model.event import EVENT_SCOPE, Event
 from errands.model.ids import EventId, RunId, WorkerId, id_time
-from errands.model.job import JobState
+from errands.model.job import KEY_SCOPE, ExternalJob, JobState
 from errands.model.run import Done, LogLine, Record, Run, RunStatus
 from errands.model.step import Step
 from errands.model.timer import Timer
 from errands.model.worker import Worker
 from errands.store import rows
 from errands.store.filters import run_filters
-from errands.store.interface import TRIES_MAX, ReadyLane, RunFilter, RunRow, StoreFacts
+from errands.store.interface import (
+    TRIES_MAX,
+    EventFilter,
+    ReadyLane,
+    RunFilter,
+    RunRow,
+    StoreFacts,
+)
 from errands.store.queries import Queries
 from errands.store.sqlite.turnstile import MAIN, turnstile
 
 _json = msgspec.json.Encoder().encode
 _follow_up = msgspec.msgpack.Decoder(FollowUp)
+_asked = msgspec.json.Decoder(ExternalJob)
+LAST_ID = (1 << 63) - 1
+LOOKED_AT_ONCE, LOOKS_MAX = 20_000, 50
+"""Events that a search for a name looks at: so many at once, and so often."""
 COUNTED = ("run", "item", "ready", "timer", "wait", "inbox", "done", "event", "step")
 
 
@@ -100,6 +111,39 @@ class SqliteReader:
 
     def events(self, ids: Sequence[EventId]) -> list[Event]:
         return [Event(*row) for row in self._named("load_events", _json(ids))]
+
+    def list_events(self, filter: EventFilter) -> list[Event]:
+        before = LAST_ID if filter.before is None else filter.before
+        if filter.name is not None:
+            return self._list_events_named(filter.name, before, filter.limit)
+        asked = {"before": before, "limit": filter.limit}
+        return [Event(*row) for row in self._all(self._queries["list_events"], asked)]
+
+    def _list_events_named(self, name: str, before: int, limit: int) -> list[Event]:
+        """In short looks, one after the other: between them others may read."""
+        found: list[Event] = []
+        for _ in range(LOOKS_MAX):
+            piece = {"before": before, "skipped": LOOKED_AT_ONCE - 1}
+            last = self._all(self._queries["find_event_behind"], piece)
+            asked = {"name": name, "before": before, "limit": limit - len(found)}
+            asked["first"] = before = last[0][0] if last else 0
+            rows = self._all(self._queries["list_events_named"], asked)
+            found += [Event(*row) for row in rows]
+            if len(found) >= limit or not last:
+                break
+        return found
+
+    def runs_of_event(self, id: EventId) -> list[RunRow]:
+        rows = self._list_runs("run.event = :event", {"event": id, "limit": -1}, self.config())
+        return rows[::-1]
+
+    def external_job(self, key: str, now: int) -> RunId | None:
+        found = self._named("find_key", KEY_SCOPE, key, now)
+        return RunId(found[0][0]) if found else None
+
+    def event_of_key(self, key: str, now: int) -> EventId | None:
+        found = self._named("find_key", EVENT_SCOPE, key, now)
+        return EventId(found[0][0]) if found else None
 
     def labels(self, id: RunId) -> list[str]:
         return [label for label, _ in self._named("list_labels", id)]
@@ -180,7 +224,9 @@ class SqliteReader:
 
     def expired_runs(self, now: int, before: RunId, limit: int) -> list[RunId]:
         asked = {"now": now, "before": before, "limit": limit}
-        return [run for (run,) in self._all(self._queries["list_expired_runs"], asked)]
+        found = self._all(self._queries["list_expired_runs"], asked)
+        found += self._all(self._queries["list_expired_jobs"], {"now": now, "limit": limit})
+        return list(dict.fromkeys(run for (run,) in found))[:limit]
 
     def expired_events(self, after: EventId, before: EventId, limit: int) -> list[EventId]:
         asked = {"after": after, "before": before, "limit": limit}
@@ -195,7 +241,7 @@ class SqliteReader:
 
 def _run_row(row: rows.Row, config: Config) -> RunRow:
     (id, function, event, parent, place, updated_at, started_at, attempt, due, status, ended_at,
-     done_started, output, percent, note, progressed_at) = row  # fmt: skip
+     done_started, output, percent, note, progressed_at, asked) = row  # fmt: skip
     state: JobState
     if status is not None:
         state = "completed" if status == RunStatus.COMPLETED else "failed"
@@ -220,4 +266,5 @@ def _run_row(row: rows.Row, config: Config) -> RunRow:
         output=output,
         percent=percent,
         note=note,
+        key=None if asked is None else _asked.decode(asked).key,
     )

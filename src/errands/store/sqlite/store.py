@@ -79,6 +79,8 @@ class SqliteStore:
         self._watch_lock = threading.Lock()
         self._bells = Bells(self.path)
         self._is_open = True
+        self._forks = 0
+        """Each time the connections are new ones, which count their versions anew."""
         fork.opened(self)
         self._seen = [0]
         """The version of the file when its writer last looked."""
@@ -184,7 +186,8 @@ class SqliteStore:
 
     def version(self) -> int:
         with self._watch_lock:
-            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+            version = int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+            return self._forks << 40 | version
 
     def ring(self, topic: Topic) -> None:
         self._bells.ring(topic)
@@ -217,6 +220,7 @@ class SqliteStore:
         if is_wanted:
             self._db, self._watch = self._connect(WRITER_CACHE_KIB), self._connect()
             self._seen[0] = 0
+            self._forks += 1
         self.reader.resume(self._connect() if is_wanted else None)
         self._watch_lock.release()
 
@@ -267,6 +271,9 @@ class SqliteTransaction:
 
     # -- configuration -------------------------------------------------------------------------
 
+    def hold_config(self) -> bool:
+        return True
+
     def config_version(self) -> int:
         return int(self._all("load_meta", "config_version")[0][0])
 
@@ -300,7 +307,7 @@ class SqliteTransaction:
 
     # -- load ----------------------------------------------------------------------------------
 
-    def load(self, needs: Needs, state: State) -> None:
+    def load(self, needs: Needs, state: State) -> Needs | None:
         # Not only for those who register waits: events are told what came before them.
         state.last_wait = self._last_wait = int(self._all("load_meta", "last_wait")[0][0])
         self._load_events(needs, state)
@@ -313,6 +320,9 @@ class SqliteTransaction:
             for row in self._all("load_runs", _json(list(needs.runs))):
                 run = rows.Run(*row)
                 state.runs[run.id] = run
+        if needs.progress:
+            for row in self._all("load_progress", _json(list(needs.progress))):
+                state.said[row[0]] = rows.Progress(*row)
         if needs.ended:
             for (id,) in self._all("load_ended", _json(list(needs.ended))):
                 state.ended[id] = None

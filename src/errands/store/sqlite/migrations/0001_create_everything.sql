@@ -16,6 +16,9 @@ CREATE TABLE beat(worker INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (wor
 CREATE TABLE function(
   id INTEGER PRIMARY KEY, app TEXT NOT NULL, slug TEXT NOT NULL, config BLOB NOT NULL, retired INTEGER NOT NULL,
   UNIQUE (app, slug));
+-- Runs of function 0 are external jobs: never executed, user code says how they go.
+INSERT INTO function(id, app, slug, config, retired)
+VALUES (0, 'errands', 'external', CAST('{"slug":"external","name":"External job","kind":4}' AS BLOB), 0);
 -- By which values waits for an event are looked up. event: '' is any, by its own name.
 CREATE TABLE shape(id INTEGER PRIMARY KEY, event TEXT NOT NULL, paths BLOB NOT NULL);
 
@@ -29,7 +32,7 @@ CREATE INDEX dedup_expires ON dedup(expires_at);
 -- Written once, never updated.
 CREATE TABLE run(
   id INTEGER PRIMARY KEY, function INTEGER NOT NULL, event INTEGER, input BLOB, parent INTEGER, parent_step TEXT,
-  retries BLOB);
+  retries BLOB, trace TEXT);
 CREATE INDEX run_function ON run(function, id);
 CREATE INDEX run_event ON run(event) WHERE event IS NOT NULL;
 CREATE INDEX run_parent ON run(parent) WHERE parent IS NOT NULL;
@@ -39,6 +42,8 @@ CREATE TABLE done(
   started_at INTEGER, worker INTEGER);
 -- What failed or was cancelled is rare, so this is cheap.
 CREATE INDEX done_bad ON done(function, status, run) WHERE status <> 3;
+-- Each external job says itself how long it is kept.
+CREATE INDEX done_external ON done(keep_until) WHERE function = 0;
 CREATE TABLE label(label TEXT NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (label, run)) WITHOUT ROWID;
 CREATE INDEX label_run ON label(run);
 

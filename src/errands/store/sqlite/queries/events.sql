@@ -5,11 +5,28 @@ INSERT INTO event(id, name, data, at, key, user, v) VALUES (?, ?, ?, ?, ?, ?, ?)
 SELECT id, name, data, at, key, user, v FROM event
 WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id;
 
+-- name: list_events
+-- Newest first.
+SELECT id, name, data, at, key, user, v FROM event WHERE id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: list_events_named
+-- Within a piece of the table: names have no index, which every event would pay for.
+SELECT id, name, data, at, key, user, v FROM event
+WHERE id < :before AND id >= :first AND name = :name ORDER BY id DESC LIMIT :limit;
+
+-- name: find_event_behind
+-- The one that so many events stand before, the newest first.
+SELECT id FROM event WHERE id < :before ORDER BY id DESC LIMIT 1 OFFSET :skipped;
+
 -- name: load_dedup
 -- A join: for (scope, key) IN … SQLite looks up by the number only, and reads every key of the scope.
 SELECT dedup.scope, dedup.key, dedup.ref, dedup.expires_at
 FROM (VALUES (?, ?)) AS v CROSS JOIN dedup ON dedup.scope = v.column1 AND dedup.key = v.column2
 ORDER BY dedup.scope, dedup.key;
+
+-- name: find_key
+-- What a key stands for; nothing once it has expired.
+SELECT ref FROM dedup WHERE scope = ? AND key = ? AND expires_at > ? ORDER BY scope, key;
 
 -- name: put_dedup
 INSERT INTO dedup(scope, key, ref, expires_at) VALUES (?, ?, ?, ?)

@@ -6,8 +6,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: update_items
 UPDATE item SET place = v.column2, updated_at = v.column3, fence = v.column4, attempt = v.column5,
   crashes = v.column6, seq = v.column7, position = v.column8, due = v.column9, worker = v.column10,
-  leased_at = v.column11, started_at = v.column12
-FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS v WHERE item.run = v.column1;
+  leased_at = v.column11, started_at = v.column12, finish_by = v.column13
+FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS v WHERE item.run = v.column1;
 
 -- name: delete_items
 DELETE FROM item WHERE run IN (SELECT value FROM json_each(?));

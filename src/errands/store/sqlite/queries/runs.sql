@@ -1,8 +1,8 @@
 -- name: insert_runs
-INSERT INTO run(id, function, event, input, parent, parent_step, retries) VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO run(id, function, event, input, parent, parent_step, retries, trace) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: load_runs
-SELECT id, function, event, input, parent, parent_step, retries FROM run
+SELECT id, function, event, input, parent, parent_step, retries, trace FROM run
 WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id;
 
 -- name: insert_done
@@ -35,11 +35,15 @@ SELECT run, id, at, step, attempt, level, text FROM log WHERE run = ? AND id > ?
 INSERT INTO progress(run, percent, note, at) VALUES (?, ?, ?, ?)
 ON CONFLICT (run) DO UPDATE SET percent = excluded.percent, note = excluded.note, at = excluded.at;
 
+-- name: load_progress
+SELECT run, percent, note, at FROM progress WHERE run IN (SELECT value FROM json_each(?)) ORDER BY run;
+
 -- name: list_runs
--- Newest first. Without a filter each is NULL.
+-- Newest first. Without a filter each is NULL. The input of an external job (function 0) tells its own id.
 SELECT run.id, run.function, run.event, run.parent,
   item.place, item.updated_at, item.started_at, coalesce(item.attempt, done.attempt), item.due,
-  done.status, done.at, done.started_at, done.output, progress.percent, progress.note, progress.at
+  done.status, done.at, done.started_at, done.output, progress.percent, progress.note, progress.at,
+  CASE WHEN run.function = 0 THEN run.input END
 FROM run
 LEFT JOIN item ON item.run = run.id
 LEFT JOIN done ON done.run = run.id
@@ -65,6 +69,10 @@ SELECT run FROM done
 WHERE run < :before AND keep_until <= :now
   AND NOT EXISTS (SELECT 1 FROM run AS child JOIN item ON item.run = child.id WHERE child.parent = done.run)
 ORDER BY run LIMIT :limit;
+
+-- name: list_expired_jobs
+-- External jobs: each says itself how long it is kept.
+SELECT run FROM done WHERE function = 0 AND keep_until <= :now ORDER BY keep_until LIMIT :limit;
 
 -- name: load_disposable
 -- Looked at again: since they were listed, somebody may have been started by one.

@@ -1,0 +1,1 @@
+"""errands inside other frameworks."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: many processes write at once, and none of them waits for another's rows."""
