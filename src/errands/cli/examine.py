@@ -94,6 +94,8 @@ def _file(reader: Reader) -> Iterator[Finding]:
         else "Somebody keeps a read transaction open, so that it cannot be folded back into the "
         "file: look for a SQLite shell or a backup on it, and end that.",
     )
+    if facts.free_bytes is None:
+        return
     is_roomy = facts.free_bytes >= FREE_BYTES_MIN
     yield Finding(
         "disk",

@@ -247,6 +247,8 @@ class Committer:
     def _may_claim(self, batch: list[Entry]) -> bool:
         if not self.is_ready_maybe or not self.here.serves or not (batch or self.here.room > 0):
             return False
+        if self.is_declared_dead:
+            return False  # it is given nothing until it has joined anew
         return not self._claim_at or self.clock.now() >= self._claim_at
 
     def _put_back(self, entries: list[Entry]) -> None:

@@ -196,8 +196,8 @@ class StoreFacts(msgspec.Struct, frozen=True):
     """The database's name and version."""
     size_bytes: int
     wal_bytes: int
-    free_bytes: int
-    """Left on the disk."""
+    free_bytes: int | None
+    """Left on the disk; None where that cannot be seen from here."""
 
 
 class Reader(Protocol):

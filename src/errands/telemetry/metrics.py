@@ -31,8 +31,6 @@ LONG_SECONDS, SHARE = 0.05, 20
 """Reading the store for longer is done for no more than this part of the time: a million runs that
 stand ready are counted in a quarter of a second, while others wait to read.
 """
-UNKNOWN_BYTES = 1 << 62
-"""What a store says is free where it cannot know: a database server does not tell."""
 _registries: "weakref.WeakKeyDictionary[Watched, CollectorRegistry]" = weakref.WeakKeyDictionary()
 
 
@@ -162,7 +160,7 @@ def _disk(reader: Reader) -> Iterator[Metric]:
     facts = reader.facts()
     yield _gauge("errands_store_size_bytes", "The store on disk.", facts.size_bytes)
     yield _gauge("errands_store_wal_bytes", "Its write-ahead log.", facts.wal_bytes)
-    if facts.free_bytes < UNKNOWN_BYTES:
+    if facts.free_bytes is not None:
         yield _gauge("errands_store_free_bytes", "Left on its disk.", facts.free_bytes)
 
 

@@ -41,8 +41,6 @@ LAST_ID = (1 << 63) - 1
 LOOKED_AT_ONCE, LOOKS_MAX = 20_000, 50
 """Events that a search for a name looks at: so many at once, and so often."""
 COUNTED = ("run", "item", "ready", "timer", "wait", "inbox", "done", "event", "step")
-UNKNOWN = 1 << 62
-"""Bytes that are free on a disk that nobody here sees."""
 _TABLE = re.compile(r"FROM (label|item|done)\b")
 _PARAMETER = re.compile(r":(\w+)")
 
@@ -238,7 +236,7 @@ class PostgresReader:
             engine=" ".join(str(version).split()[:2]),
             size_bytes=size,
             wal_bytes=0,
-            free_bytes=UNKNOWN,
+            free_bytes=None,
         )
 
     # -- retention -----------------------------------------------------------------------------
