@@ -1,15 +1,19 @@
 """Whatever is sent: an answer that the document names, and never a bug."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errands.api.app import ENDPOINTS, document
+from errands.api.endpoint import decode_body
+from errands.api.problems import Refusal
 
 PATHS = document()["paths"]
 ENDS = [one for one in ENDPOINTS if one.has_head]
@@ -128,3 +132,12 @@ def test_an_event_is_taken_or_refused_with_a_reason(
             assert answer.json()["code"] in (
                 "invalid_json", "invalid_value", "event_refused", "too_deep"
             )  # fmt: skip
+
+
+def test_a_string_that_never_ends_is_looked_at_once() -> None:
+    """Looking again from each quote would take minutes, and the server stands still meanwhile."""
+    body = b'{"name":"a","data":' + b"[" * 101 + b'"' + b'\\"' * 60_000
+    begun = time.process_time()
+    with pytest.raises(Refusal):
+        decode_body(body, msgspec.json.Decoder())
+    assert time.process_time() - begun < 2

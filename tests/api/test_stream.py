@@ -281,3 +281,11 @@ async def test_a_browser_follows_with_a_token_for_that_job_only(tmp_path: Path) 
         answer = await server.client.get(f"/api/jobs/{other}/events", headers=bearer)
         assert answer.status_code == 200
     process.close()
+
+
+async def test_one_job_that_is_kept_no_longer_does_not_take_the_others_along(
+    server: Server,
+) -> None:
+    broken = await server.enqueue("broken")
+    async with server.follow(f"/api/events/stream?job=nobody&job={broken}") as events:
+        assert (await events.rest())[-1]["status"] == "failed"

@@ -17,14 +17,28 @@ from errands.settings import Settings
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 """The largest body, mostly of a batch of events; each event has its own limit as well."""
+ITEMS_MAX = 20_000
+"""Events or jobs of one request: it is decoded in one go, and written in one transaction."""
 DEPTH_MAX = 100
 """Objects and arrays within one another: of what is deeper, its next reader may be unable."""
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# Possessive, and content with a string that never ends: nothing is looked at twice.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[{}\]]")
 _UNKNOWN = re.compile("unknown field `(.+)`")
 _TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
+
+
+def check_count(count: int) -> None:
+    """Raises Refusal."""
+    if count > ITEMS_MAX:
+        raise Refusal(
+            413,
+            "too_many_items",
+            f"{count:,} events or jobs in one request; {ITEMS_MAX:,} are allowed.",
+            hint="Nothing of it was accepted. Send them in several requests.",
+        )
 
 
 class Access(enum.Enum):

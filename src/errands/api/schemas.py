@@ -25,6 +25,10 @@ Key: TypeAlias = Annotated[
 ]
 Timeout: TypeAlias = Annotated[int, Meta(ge=0, le=DURATION_MS_MAX, description="Milliseconds.")]
 
+TRACE = "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+Trace: TypeAlias = Annotated[str, Meta(pattern=TRACE)]
+"""W3C traceparent."""
+
 
 class Given(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What is sent to us."""
@@ -291,7 +295,7 @@ class ClientEvent(Given, tag="event", tag_field="type", gc=False):
     ts: Annotated[int, Meta(ge=0, le=TS_MAX)] | None = None
     user: dict[str, Any] | None = None
     v: str | None = None
-    trace: str | None = None
+    trace: Trace | None = None
 
 
 class ClientJob(Given, tag="job", tag_field="type", gc=False):
@@ -307,7 +311,7 @@ class ClientJob(Given, tag="job", tag_field="type", gc=False):
     start_timeout_ms: Timeout | None = None
     finish_timeout_ms: Timeout | None = None
     tags: Annotated[list[str], Meta(max_length=TAGS_MAX)] = []
-    trace: str | None = None
+    trace: Trace | None = None
 
 
 class Send(Given):

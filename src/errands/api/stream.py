@@ -85,15 +85,22 @@ async def many_events(ask: Ask) -> Response:
 def _follow(ask: Ask, ids: Sequence[str], tokens: Sequence[str]) -> Response:
     process = ask.process
     _check(ask.keys, ask.request.headers.get("authorization", ""), ids, tokens, process.clock.now())
-    try:
-        followed = [Followed(process, id) for id in ids]
-    except JobNotFound:
+    followed = [one for id in ids if (one := _find(process, id)) is not None]
+    if not followed:
         return json({"error": "Job not found"}, 404)
     _recall(followed, ask.request.headers.get("last-event-id", ""))
     if all(one.is_over for one in followed):
         # Tells a browser not to come again.
         return Response(status_code=204)
     return EventStream(process, followed)
+
+
+def _find(process: Process, id: str) -> "Followed | None":
+    """None: there is none, or it is kept no longer; the others are followed all the same."""
+    try:
+        return Followed(process, id)
+    except JobNotFound:
+        return None
 
 
 def _check(
@@ -116,17 +123,28 @@ def _check(
 class Followed:
     """One job of a stream: as it was last looked at, and what the client has seen of it."""
 
-    __slots__ = ("id", "run", "seen", "view")
+    __slots__ = ("id", "is_gone", "run", "seen", "view")
 
     def __init__(self, process: Process, id: str) -> None:
         self.id, self.run = id, process.run_id(id)
         self.view = process.view(id, self.run)
         self.seen = UNSEEN
+        self.is_gone = False
+        """Kept no longer, before it was final."""
 
     def look(self, process: Process) -> bool:
-        """Has it changed? Raises JobNotFound when it is kept no longer."""
-        before, self.view = self.view, process.view(self.id, self.run)
+        """Has it changed?"""
+        before = self.view
+        try:
+            self.view = process.view(self.id, self.run)
+        except JobNotFound:
+            self.is_gone = True
+            return True
         return self.view != before
+
+    @property
+    def may_change(self) -> bool:
+        return not self.view.is_final and not self.is_gone
 
     @property
     def is_over(self) -> bool:
@@ -192,12 +210,12 @@ class EventStream(Response):
                 id = ".".join([each.seen for each in self._followed]).encode()
                 data = _encode(job_status(one.view))
                 await send(_part(b"id: %s\nevent: status\ndata: %s\n\n" % (id, data)))
-        return not all(one.view.is_final for one in self._followed)
+        return any(one.may_change for one in self._followed)
 
     async def _wait(self, send: Send) -> None:
         """Until one has changed, or the client has gone; with signs of life meanwhile."""
         process, loop = self._process, asyncio.get_running_loop()
-        followed = [one for one in self._followed if not one.view.is_final]
+        followed = [one for one in self._followed if one.may_change]
         runs = [one.run for one in followed]
         silent_until = loop.time() + HEARTBEAT_SECONDS
         while not self._is_left:
@@ -208,10 +226,6 @@ class EventStream(Response):
                 if [one for one in followed if one.look(process)]:
                     return
                 await process.hear(ticket, max(0.0, silent_until - looked_at))
-            except JobNotFound:
-                # Kept no longer.
-                self.leave()
-                return
             finally:
                 process.watchers.forget_any(runs, ticket)
             if not self._is_left and loop.time() >= silent_until:

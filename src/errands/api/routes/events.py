@@ -15,6 +15,7 @@ from errands.api.endpoint import (
     Answer,
     Ask,
     Endpoint,
+    check_count,
     decode_body,
     json,
     read_body,
@@ -50,6 +51,7 @@ async def send(ask: Ask) -> Response:
     if type(given) is SentEvent:
         items = [new_event(given, given.id, limit, trace, "")]
     else:
+        check_count(len(given))
         items = [new_event(one, one.id, limit, trace, f"/{k}") for k, one in enumerate(given)]
     ids = await ask.process.send(items) if items else []
     return json(schemas.Accepted(ids=ids))
