@@ -1,6 +1,5 @@
 """A process at a store, driven by hand: its committer takes a batch when the test says so."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -99,9 +98,8 @@ class Process:
     def drain(self) -> int:
         """Batches until there is nothing to do."""
         batches = 0
-        while self.committer.step() or self.committer.is_stalled:
+        while self.committer.step():
             batches += 1
-            time.sleep(self.committer.pause_seconds)
         return batches
 
     def decide(self, *inputs: Input) -> list[Any]:
