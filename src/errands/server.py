@@ -87,7 +87,7 @@ async def _serve(process: "ServerProcess", keys: Keys, listener: socket.socket, 
             where = address(listener)
             log.info("serving %s, store %s, process %d", where, url, os.getpid())
             settings = process.settings
-            api = for_pages(make_api(process, keys, settings), settings.cors_origins)
+            api = make_api(process, keys, settings)
             await serve_http(api, listener, settings, told, hurry)
 
 

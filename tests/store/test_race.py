@@ -145,8 +145,8 @@ def decided(process: Process, given: Input) -> object:
     """The answer, when the other one has let go of the row."""
     ticket = process.submit(given)
     process.drain()
-    while process.committer.is_stalled:
-        time.sleep(process.committer.pause_seconds)
+    while pause := process.committer.pause_seconds:
+        time.sleep(pause)
         process.drain()
     return process.answer(ticket)
 

@@ -197,11 +197,6 @@ class Committer:
             self._signal.set()
 
     @property
-    def is_stalled(self) -> bool:
-        """Could nothing of the last batch be decided, because other processes hold it all?"""
-        return self._stalls > 0
-
-    @property
     def waiting(self) -> tuple[int, int]:
         """Rows and bytes, about, of what was let in and waits to be written."""
         return self._rows, self._bytes
