@@ -10,11 +10,10 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import uvicorn
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from errands.api.app import make_api
@@ -118,20 +117,6 @@ async def _stop(server: uvicorn.Server, told: asyncio.Event, hurry: asyncio.Even
     server.should_exit = True
     await hurry.wait()
     server.force_exit = True
-
-
-def for_pages(app: ASGIApp, origins: Sequence[str], others: str | None = None) -> ASGIApp:
-    """Let web pages of these origins ask it, and of those that match `others`, an expression."""
-    if not origins and others is None:
-        return app
-    return CORSMiddleware(
-        app,
-        allow_origins=origins,
-        allow_origin_regex=others,
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["Retry-After"],
-    )
 
 
 class _Http(uvicorn.Server):

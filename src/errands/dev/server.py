@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TypeAlias
 
 import msgspec
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from errands.api.app import make_api
@@ -26,7 +27,7 @@ from errands.model.ids import public_id
 from errands.model.run import Done, RunStatus
 from errands.sdk.app import App
 from errands.sdk.backend import DEFAULT_URL
-from errands.server import Nobody, ServerProcess, for_pages, serve_http
+from errands.server import Nobody, ServerProcess, serve_http
 from errands.settings import Settings
 from errands.store.interface import Store
 from errands.store.open import check_folder, open_store, sqlite_path
@@ -141,7 +142,15 @@ async def _live(
             api: ASGIApp = make_api(process, OPEN, settings)
             if not options.is_open:
                 api = Guard(api, settings.cors_origins)
-            api = for_pages(api, settings.cors_origins, LOCAL_PAGES)
+            # Outside the guard: a page asks beforehand whether it may ask.
+            api = CORSMiddleware(
+                api,
+                allow_origins=settings.cors_origins,
+                allow_origin_regex=LOCAL_PAGES,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["Retry-After"],
+            )
             await serve_http(api, listener, settings, told, hurry)
 
 
